@@ -1,0 +1,548 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boot a guest under QEMU, run a script in it, and see that nothing went wrong.
+
+The guest is a Debian kernel and an initramfs made here: busybox, the modules
+that were asked for with what they depend on, and files. The kernel's console
+and the script's output come through two serial ports, so neither disturbs the
+other. When the guest has powered off, the counters of every apple-dma-pci
+device are read over QMP and compared with what the module printed.
+"""
+
+import dataclasses
+import glob
+import json
+import lzma
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+
+SCRIPTS = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(SCRIPTS)
+
+ARCHS = {"arm64": "arm64", "aarch64": "arm64", "x86_64": "x86_64", "amd64": "x86_64"}
+QEMU_ARCH = {"arm64": "aarch64", "x86_64": "x86_64"}
+CONSOLE = {"arm64": ("ttyAMA0", "ttyAMA1"), "x86_64": ("ttyS0", "ttyS1")}
+
+STRAY_STATUS = 86           # of QEMU, when a device was caught
+DRIVER = "apple_dma_pci"
+DEVICE = "apple-dma-pci"
+
+# What a healthy guest never logs.
+TROUBLE = re.compile(
+    r"WARNING:|BUG:|\bBUG at|Oops|Internal error:|Kernel panic|[Cc]all [Tt]race:|general protection fault"
+    r"|Unable to handle kernel|KASAN|KCSAN|UBSAN|kmemleak:|INFO: (task|rcu|trying)|blocked for more than"
+    r"|soft lockup|hard LOCKUP|possible (circular|recursive|irq) locking|inconsistent lock state"
+    r"|suspicious RCU|DMA-API:|swiotlb buffer is full|stray|detected stall|refcount_t:|list_(add|del) corruption"
+    r"|adp-vm: trouble")
+# Said of the emulated processor, not by or about a driver.
+HARMLESS = re.compile(r"Spectre V2 : WARNING|MDS CPU bug|Retbleed|stray-dma")
+
+TOTALS = re.compile(DRIVER + r" ([0-9a-f:.]+): totals: (.*)")
+REFUSED = ("refused-bytes", "refused-mappings", "refused-space", "refused-duplicate", "refused-misaligned",
+           "refused-not-ram", "refused-unknown", "refused-injected")
+COUNTERS = ("doorbells", "map-entries", "unmap-entries", "bad-batches", *REFUSED, "live-bytes",
+            "live-mappings", "peak-bytes", "peak-mappings", "stray-accesses")
+
+
+class Error(Exception):
+    """Something that the user can mend; printed without a traceback."""
+
+
+def arch_name(name):
+    try:
+        return ARCHS[name]
+    except KeyError:
+        raise Error(f"unknown architecture '{name}': ARCH is arm64 or x86_64") from None
+
+
+def made_by(script, *args):
+    """Run a script of this directory, which prints the path of what it made."""
+    run = subprocess.run([os.path.join(SCRIPTS, script), *args], stdout=subprocess.PIPE, text=True,
+                         stdin=subprocess.DEVNULL)
+    if run.returncode:
+        raise Error(f"scripts/{script} {' '.join(args)} failed")
+    return run.stdout.strip().splitlines()[-1]
+
+
+@dataclasses.dataclass
+class Guest:
+    """What to boot, and what to do in it."""
+    arch: str = "arm64"
+    kernel: str = "6.12"
+    script: str = "true"
+    name: str = "guest"
+    memory: str = "512M"
+    cpus: int = 1
+    machine: str = ""           # appended to -machine
+    cpu: str = ""
+    devices: list = dataclasses.field(default_factory=list)     # -device arguments
+    drives: list = dataclasses.field(default_factory=list)      # id=ID,size=SIZE or id=ID,file=FILE
+    modules: list = dataclasses.field(default_factory=list)     # loaded after ours, in order
+    available: list = dataclasses.field(default_factory=list)   # in the guest, not loaded
+    module: str = "load"        # load, or none: the script does it
+    params: str = ""            # of our module
+    files: list = dataclasses.field(default_factory=list)       # (path on the host, path in the guest)
+    selftests: bool = False
+    append: str = ""            # to the kernel command line
+    qemu_args: list = dataclasses.field(default_factory=list)
+    cost: bool = True           # the platform's cost per doorbell and entry
+    icount: str = ""            # of -icount
+    reboot: bool = False        # a guest may reboot; it ends at power off only
+    timeout: float = 180
+    stray_exit: bool = True
+
+
+@dataclasses.dataclass
+class Result:
+    status: int = None          # of the script; None if it never ended
+    output: str = ""            # of the script
+    console: str = ""
+    stderr: str = ""            # of QEMU
+    qemu_status: int = None
+    timed_out: bool = False
+    seconds: float = 0
+    device: dict = dataclasses.field(default_factory=dict)      # PCI address: counters read over QMP
+    driver: dict = dataclasses.field(default_factory=dict)      # PCI address: totals that the module printed
+    trouble: list = dataclasses.field(default_factory=list)     # lines of the console
+
+
+class Archive:
+    """A cpio archive in the form that the kernel unpacks."""
+
+    def __init__(self):
+        self.parts = []
+        self.names = set()
+        self.inode = 0
+
+    def _entry(self, name, mode, data=b"", rdev=(0, 0)):
+        self.inode += 1
+        fields = (self.inode, mode, 0, 0, 1, 0, len(data), 0, 0, *rdev, len(name) + 1, 0)
+        head = b"070701" + b"".join(b"%08x" % f for f in fields) + name.encode() + b"\0"
+        self.parts += [head, b"\0" * (-len(head) % 4), data, b"\0" * (-len(data) % 4)]
+        self.names.add(name)
+
+    def directory(self, name):
+        name = name.strip("/")
+        if name and name not in self.names:
+            self.directory(os.path.dirname(name))
+            self._entry(name, stat.S_IFDIR | 0o755)
+
+    def data(self, name, data, mode=0o644):
+        name = name.strip("/")
+        self.directory(os.path.dirname(name))
+        self._entry(name, stat.S_IFREG | mode, data)
+
+    def link(self, name, target):
+        self.directory(os.path.dirname(name.strip("/")))
+        self._entry(name.strip("/"), stat.S_IFLNK | 0o777, target.encode())
+
+    def node(self, name, major, minor):
+        self.directory(os.path.dirname(name.strip("/")))
+        self._entry(name.strip("/"), stat.S_IFCHR | 0o600, b"", (major, minor))
+
+    def add(self, path, name):
+        """A file, a link or a whole directory of the host."""
+        if os.path.islink(path):
+            self.link(name, os.readlink(path))
+        elif os.path.isdir(path):
+            self.directory(name)
+            for entry in sorted(os.listdir(path)):
+                self.add(os.path.join(path, entry), f"{name}/{entry}")
+        else:
+            with open(path, "rb") as f:
+                self.data(name, f.read(), stat.S_IMODE(os.stat(path).st_mode))
+
+    def write(self, path):
+        self._entry("TRAILER!!!", 0)
+        with open(path, "wb") as f:
+            f.writelines(self.parts)
+
+
+INIT = """#!/bin/busybox sh
+/bin/busybox mkdir -p /bin /proc /sys /dev /tmp /mnt
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/tmp
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev 2>/dev/null
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+mount -t tmpfs tmpfs /tmp
+ln -sf /proc/mounts /etc/mtab
+ln -sf /proc/self/fd /dev/fd
+echo 30 >/proc/sys/kernel/hung_task_timeout_secs 2>/dev/null
+stty -F /dev/@OUT@ raw -echo
+trouble() { echo "adp-vm: trouble: $*" >/dev/kmsg; }
+@LOAD@
+cd /selftests 2>/dev/null || cd /tmp
+sh /etc/script >/dev/@OUT@ 2>&1 </dev/null
+echo "adp-vm: exit $?" >/dev/@OUT@
+cd /
+sync
+for m in $(awk '$3 !~ /^(rootfs|proc|sysfs|devtmpfs|debugfs|tracefs|tmpfs)$/ { print $2 }' /proc/mounts); do
+	umount "$m" || trouble "cannot unmount $m"
+done
+if [ -d /sys/module/@DRIVER@ ]; then
+	rmmod @DRIVER@ || trouble "cannot unload @DRIVER@"
+fi
+poweroff -f
+"""
+
+
+def module_closure(kernel, release, names):
+    """Files of the modules of these names and of all they need, in no order."""
+    root = os.path.join(kernel, "root")
+    files = {}
+    for name in names:
+        run = subprocess.run(["modprobe", "-d", root, "-S", release, "--show-depends", name],
+                             env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"},
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if run.returncode:
+            raise Error(f"the kernel {release} has no module '{name}': {run.stderr.strip()}")
+        for line in run.stdout.splitlines():
+            if line.startswith("insmod "):
+                path = line.split()[1]
+                files[re.sub(r"\.ko.*", "", os.path.basename(path)).replace("-", "_")] = path
+    return files
+
+
+def add_modules(archive, guest, kernel, release, ours):
+    """All modules flat in one directory, with the index that busybox's modprobe reads."""
+    where = f"lib/modules/{release}"
+    files = module_closure(kernel, release, guest.modules + guest.available)
+    with open(f"{kernel}/root/lib/modules/{release}/modules.dep") as f:
+        known = {re.sub(r"\.ko.*", "", os.path.basename(p)).replace("-", "_"):
+                 [re.sub(r"\.ko.*", "", os.path.basename(d)).replace("-", "_") for d in deps.split()]
+                 for p, deps in (line.split(":", 1) for line in f)}
+    index = []
+    for name, path in sorted(files.items()):
+        with open(path, "rb") as f:
+            data = f.read()
+        archive.data(f"{where}/{name}.ko", lzma.decompress(data) if path.endswith(".xz") else data)
+        index.append(f"{name}.ko: {' '.join(d + '.ko' for d in known[name])}")
+    for path in sorted(glob.glob(f"{ours}/*.ko")):
+        archive.add(path, f"{where}/{os.path.basename(path)}")
+        index.append(f"{os.path.basename(path)}:")
+    archive.data(f"{where}/modules.dep", "".join(line + "\n" for line in index).encode())
+    for name in ("modules.alias", "modules.symbols"):
+        archive.data(f"{where}/{name}", b"")
+
+
+def make_initramfs(guest, path, kernel, release, base, ours, selftests):
+    archive = Archive()
+    archive.directory("etc")
+    archive.node("dev/console", 5, 1)
+    archive.add(f"{base}/busybox", "bin/busybox")
+    archive.link("bin/sh", "busybox")
+    add_modules(archive, guest, kernel, release, ours)
+    load = []
+    if guest.module == "load":
+        load.append(f"modprobe {DRIVER} {guest.params} || trouble 'cannot load {DRIVER}'")
+    load += [f"modprobe {m} || trouble 'cannot load {m}'" for m in guest.modules]
+    init = INIT.replace("@LOAD@", "\n".join(load)).replace("@DRIVER@", DRIVER)
+    archive.data("init", init.replace("@OUT@", CONSOLE[guest.arch][1]).encode(), 0o755)
+    archive.data("etc/script", (guest.script + "\n").encode())
+    if selftests:
+        archive.add(selftests, "selftests")
+    for source, target in guest.files:
+        if not os.path.exists(source):
+            raise Error(f"no file '{source}' to put into the guest")
+        archive.add(source, target)
+    archive.write(path)
+
+
+class Qmp:
+    """QEMU's control socket: one JSON object per line."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(path)
+        self.file = self.sock.makefile("rw")
+        self.events = []
+        self.read()
+        self("qmp_capabilities")
+
+    def read(self):
+        line = self.file.readline()
+        if not line:
+            raise EOFError
+        return json.loads(line)
+
+    def __call__(self, command, **arguments):
+        self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.file.flush()
+        while True:
+            reply = self.read()
+            if "event" in reply:
+                self.events.append(reply)
+            elif "error" in reply:
+                raise Error(f"QMP {command}: {reply['error']['desc']}")
+            else:
+                return reply["return"]
+
+    def addresses(self):
+        """The PCI address of every device that has an id."""
+        found = {}
+
+        def walk(devices):
+            for dev in devices:
+                if dev["qdev_id"]:
+                    found[dev["qdev_id"]] = f"0000:{dev['bus']:02x}:{dev['slot']:02x}.{dev['function']}"
+                walk(dev.get("pci_bridge", {}).get("devices", []))
+
+        for bus in self("query-pci"):
+            walk(bus["devices"])
+        return found
+
+    def counters(self):
+        addresses = self.addresses()
+        result = {}
+        for entry in self("qom-list", path="/machine/peripheral"):
+            if entry["type"] == f"child<{DEVICE}>":
+                path = f"/machine/peripheral/{entry['name']}"
+                result[addresses.get(entry["name"], entry["name"])] = {
+                    c: self("qom-get", path=path, property=c) for c in COUNTERS}
+        return result
+
+
+def device_args(guest):
+    """The -device arguments, companions with an id, stray-dma and costs."""
+    companions = 0
+    for device in guest.devices:
+        if device.split(",")[0] == DEVICE:
+            options = device.split(",")[1:]
+            given = {o.split("=")[0] for o in options}
+            if "id" not in given:
+                device += f",id=companion{companions}"
+            if "stray-dma" not in given and guest.stray_exit:
+                device += ",stray-dma=exit"
+            if not guest.cost:
+                device += "".join(f",{o}=0" for o in ("exit-cost-ns", "entry-cost-ns", "scan-cost-ns")
+                                  if o not in given)
+            companions += 1
+        yield "-device"
+        yield device
+
+
+def drive_args(guest, work):
+    for drive in guest.drives:
+        try:
+            options = dict(o.split("=", 1) for o in drive.split(","))
+            ident = options.pop("id")
+        except (ValueError, KeyError):
+            raise Error(f"drive '{drive}': it is id=ID,size=SIZE or id=ID,file=FILE") from None
+        if "size" in options:
+            options["file"] = os.path.join(work, f"{ident}.img")
+            unit = {"K": 10, "M": 20, "G": 30}.get(options["size"][-1])
+            if not unit or not options["size"][:-1].isdigit():
+                raise Error(f"drive '{drive}': size is a number and K, M or G")
+            with open(options["file"], "wb") as f:
+                f.truncate(int(options.pop("size")[:-1]) << unit)
+        if "file" not in options:
+            raise Error(f"drive '{drive}': neither size= nor file=")
+        options.setdefault("format", "raw")
+        yield "-drive"
+        yield f"if=none,id={ident}," + ",".join(f"{k}={v}" for k, v in options.items())
+
+
+def find_qemu(arch):
+    """QEMU=FILE, or the one that scripts/qemu builds."""
+    given = os.environ.get("QEMU")
+    if not given:
+        return os.path.join(made_by("qemu", arch), f"qemu-system-{QEMU_ARCH[arch]}")
+    path = os.path.join(given, f"qemu-system-{QEMU_ARCH[arch]}") if os.path.isdir(given) else given
+    if not os.access(path, os.X_OK):
+        raise Error(f"QEMU={given}: no program there")
+    return path
+
+
+def command_line(guest, work, kernel, base, qemu):
+    accel = os.environ.get("ACCEL", "tcg")
+    console = CONSOLE[guest.arch][0]
+    if accel == "tcg" and guest.cpus > 1 and guest.arch == "x86_64":
+        # Several threads break on the kernel patching its own text.
+        accel = "tcg,thread=single"
+    if guest.arch == "arm64":
+        machine, cpu = "virt,gic-version=3", "cortex-a76"
+    else:
+        machine, cpu = "q35", "max"
+    if not accel.startswith("tcg"):
+        cpu = "host"
+    append = f"console={console} panic=-1 oops=panic softlockup_panic=1 hung_task_panic=1 loglevel=7 {guest.append}"
+    args = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-shutdown",
+            "-name", guest.name, "-L", f"{base}/firmware",
+            "-machine", ",".join(filter(None, (machine, guest.machine))),
+            "-accel", accel, "-cpu", guest.cpu or cpu, "-smp", str(guest.cpus), "-m", guest.memory,
+            "-kernel", f"{kernel}/vmlinuz", "-initrd", f"{work}/initramfs", "-append", append.strip(),
+            "-chardev", f"file,id=console,path={work}/console", "-serial", "chardev:console",
+            "-chardev", f"file,id=out,path={work}/out", "-serial", "chardev:out",
+            "-qmp", f"unix:{work}/qmp,server=on,wait=off"]
+    if not guest.reboot:
+        args.append("-no-reboot")
+    if guest.icount:
+        args += ["-icount", guest.icount]
+    return args + [*drive_args(guest, work), *device_args(guest), *guest.qemu_args]
+
+
+def read(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as f:
+            return f.read().replace("\r\n", "\n")
+    except FileNotFoundError:
+        return ""
+
+
+def watch(process, work, guest, result):
+    """Follow a running QEMU to its end; the counters are read while it lingers."""
+    deadline = time.monotonic() + guest.timeout
+    qmp = None
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            result.timed_out = True
+            return
+        time.sleep(0.05)
+        if qmp is None:
+            try:
+                qmp = Qmp(f"{work}/qmp")
+            except (FileNotFoundError, ConnectionError, EOFError):
+                qmp = None
+            continue
+        try:
+            if qmp("query-status")["status"] in ("shutdown", "guest-panicked", "internal-error"):
+                result.device = qmp.counters()
+                qmp("quit")
+                process.wait(10)
+        except (EOFError, ConnectionError, subprocess.TimeoutExpired):
+            pass
+
+
+def judge(guest, result):
+    """What the guest and QEMU left behind, into the result."""
+    marker = re.compile(r"^adp-vm: exit (\d+)\n", re.M)
+    found = marker.search(result.output)
+    if found:
+        result.status = int(found.group(1))
+    result.output = marker.sub("", result.output)
+    for line in result.console.splitlines():
+        if TROUBLE.search(line) and not HARMLESS.search(line):
+            result.trouble.append(line.strip())
+        found = TOTALS.search(line)
+        if found:
+            sums = result.driver.setdefault(found.group(1), {})
+            for key, value in re.findall(r"(\w+)=(\d+)", found.group(2)):
+                value = int(value)
+                sums[key] = max(sums.get(key, 0), value) if key.startswith("peak") else sums.get(key, 0) + value
+
+
+def compare(device, driver):
+    """Differences between the device's counters and the module's; none is well."""
+    pairs = [("doorbells", "doorbells"), ("map-entries", "map_entries"), ("unmap-entries", "unmap_entries"),
+             ("live-mappings", "live_mappings"), ("live-bytes", "live_bytes"),
+             ("peak-mappings", "peak_mappings"), ("peak-bytes", "peak_bytes")]
+    found = []
+    for address in sorted(device.keys() | driver.keys()):
+        dev, drv = device.get(address, {}), driver.get(address, {})
+        for d, g in pairs:
+            if dev.get(d, 0) != drv.get(g, 0):
+                found.append(f"{address}: {d} is {dev.get(d, 0)} for the device, {drv.get(g, 0)} for the module")
+        refused = sum(dev.get(r, 0) for r in REFUSED)
+        counted = drv.get("refused_maps", 0) + drv.get("refused_unmaps", 0)
+        if refused != counted:
+            found.append(f"{address}: {refused} entries refused by the device, {counted} counted by the module")
+        if dev.get("live-mappings") or dev.get("live-bytes"):
+            found.append(f"{address}: {dev['live-mappings']} mappings ({dev['live-bytes']} bytes) are left")
+        if dev.get("bad-batches"):
+            found.append(f"{address}: {dev['bad-batches']} bad batches")
+    return found
+
+
+def prepare(guest):
+    """Everything that a guest needs, made or found: (kernel, release, base, modules, selftests, qemu)."""
+    guest.arch = arch_name(guest.arch)
+    kernel = made_by("kernel", guest.kernel, guest.arch)
+    base = made_by("guest", guest.arch)
+    ours = made_by("modules", guest.kernel, guest.arch)
+    selftests = made_by("selftests", guest.arch) if guest.selftests else None
+    return kernel, read(f"{kernel}/release").strip(), base, ours, selftests, find_qemu(guest.arch)
+
+
+def run(guest, keep=None):
+    """Boot it, and say how it went. keep: a directory for console, output, and drives made here."""
+    kernel, release, base, ours, selftests, qemu = prepare(guest)
+    # A socket's path is short.
+    work = keep or tempfile.mkdtemp(prefix="adp-vm-")
+    os.makedirs(work, exist_ok=True)
+    result = Result()
+    begun = time.monotonic()
+    process = None
+    try:
+        for name in ("console", "out", "qmp", "stderr"):
+            if os.path.exists(f"{work}/{name}"):
+                os.unlink(f"{work}/{name}")
+        make_initramfs(guest, f"{work}/initramfs", kernel, release, base, ours, selftests)
+        args = command_line(guest, work, kernel, base, qemu)
+        with open(f"{work}/command", "w") as f:
+            f.write(" ".join(f"'{a}'" if re.search(r"[^\w=,./:+-]", a) else a for a in args) + "\n")
+        with open(f"{work}/stderr", "wb") as err:
+            process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=err, stderr=err)
+            RUNNING.add(process)
+            watch(process, work, guest, result)
+    finally:
+        if process and process.poll() is None:
+            process.kill()
+            process.wait()
+        RUNNING.discard(process)
+        result.seconds = time.monotonic() - begun
+        result.output = read(f"{work}/out")
+        result.console = read(f"{work}/console")
+        result.stderr = read(f"{work}/stderr")
+        result.qemu_status = process.returncode if process else None
+        if not keep:
+            shutil.rmtree(work)
+    judge(guest, result)
+    return result
+
+
+def complaints(guest, result, counters=True, qemu_status=0, allow=()):
+    """Why a run is not a good one, apart from the script's own status. Empty: it is."""
+    found = []
+    allowed = [re.compile(a) for a in allow]
+    if result.timed_out:
+        found.append(f"not finished after {guest.timeout:.0f} s, killed")
+    elif result.qemu_status != qemu_status:
+        said = result.stderr.strip().splitlines()[-1:] or [""]
+        found.append(f"QEMU ended with status {result.qemu_status} instead of {qemu_status}: {said[0]}")
+    elif result.status is None and not qemu_status:
+        found.append("the guest ended before its script")
+    found += [f"the guest said: {line}" for line in result.trouble
+              if not any(a.search(line) for a in allowed)][:8]
+    if not qemu_status and not result.timed_out:
+        if counters:
+            found += compare(result.device, result.driver)
+        if guest.stray_exit and any(c["stray-accesses"] for c in result.device.values()):
+            found.append("stray accesses were counted")
+    return found
+
+
+def tail(text, lines=40):
+    return "\n".join(text.splitlines()[-lines:])
+
+
+RUNNING = set()
+
+
+def stop_on_signals():
+    """No QEMU is left behind, also by a run in another thread."""
+    def handler(number, _frame):
+        for process in list(RUNNING):
+            process.kill()
+        sys.exit(128 + number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)

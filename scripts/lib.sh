@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Shared by the shell scripts of this directory: messages, long steps with a
+# log, root, the cache, locks, and packages from the Debian archive.
+#
+# Scripts print what they made (a path) on stdout and everything else on stderr.
+
+set -euo pipefail
+umask 022
+export LC_ALL=C
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/apple-dma-pci
+logs=$top/build/log
+
+die() {
+	printf '%s: error: %s\n' "${0##*/}" "$1" >&2
+	shift
+	[ $# -eq 0 ] || printf '    %s\n' "$@" >&2
+	exit 1
+}
+
+case $cache$top in
+*[[:space:]:,=]*)
+	die "blanks, ':', ',' and '=' cannot be used in '$cache' or '$top'" \
+	    "overlay mounts and make take paths apart there: move the tree, or set XDG_CACHE_HOME" ;;
+/*) ;;
+*) die "XDG_CACHE_HOME must be an absolute path, it is '${XDG_CACHE_HOME-}'" ;;
+esac
+mkdir -p "$cache/lock" "$logs"
+
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		die "root is needed for: $*" "run as root, or install sudo"
+	fi
+}
+
+# with_lock NAME COMMAND...: one process at a time runs a command under NAME.
+# The programs that COMMAND starts do not inherit the lock.
+with_lock() {
+	local name=$1
+	shift
+	{
+		if ! flock -n 9; then
+			printf '   waiting for another run that holds "%s"\n' "$name" >&2
+			flock 9
+		fi
+		"$@" 9>&-
+	} 9>"$cache/lock/$name"
+}
+
+# Says from time to time that a step is still going on, until that step's shell is gone.
+tick() {
+	local what=$1 parent=$2 begun=$SECONDS pause=20
+	trap '' INT
+	[ ! -t 2 ] || pause=1
+	while sleep $pause && kill -0 "$parent" 2>/dev/null; do
+		if [ -t 2 ]; then
+			printf '\r   %s ... %d s' "$what" $((SECONDS - begun)) >&2
+		else
+			printf '   %s ... still at it, %d s\n' "$what" $((SECONDS - begun)) >&2
+		fi
+	done
+}
+
+# step WHAT COMMAND...: run a long command with its output in a log, whose tail
+# is shown if it fails. Not in a condition: errexit would be off in COMMAND.
+step() {
+	local what=$1 begun=$SECONDS log ticker rc
+	shift
+	log=$logs/$(printf '%s' "$what" | tr -cs 'a-zA-Z0-9._+-' '-' | cut -c1-80).log
+	[ -t 2 ] || printf '   %s\n' "$what" >&2
+	tick "$what" $$ </dev/null >/dev/null &
+	ticker=$!
+	set +e
+	(
+		set -e
+		"$@"
+	) >"$log" 2>&1 </dev/null
+	rc=$?
+	set -e
+	kill "$ticker" 2>/dev/null || :
+	wait "$ticker" 2>/dev/null || :
+	[ ! -t 2 ] || printf '\r\033[K' >&2
+	if [ $rc -ne 0 ]; then
+		printf -- '---- the end of %s\n' "$log" >&2
+		tail -n 40 "$log" >&2
+		printf -- '----\n' >&2
+		die "$what: failed with status $rc after $((SECONDS - begun)) s" "the whole log is $log"
+	fi
+	printf '   %s: done, %d s\n' "$what" $((SECONDS - begun)) >&2
+}
+
+# make_entry DIR WHAT COMMAND...: make the cache entry DIR once. COMMAND gets a
+# temporary directory to fill as its last argument; nobody sees a half-made one.
+make_entry() {
+	local dir=$1
+	[ ! -e "$dir" ] || return 0
+	mkdir -p "$(dirname "$dir")"
+	with_lock "$(printf '%s' "${dir#"$cache"/}" | tr / -)" make_entry_locked "$@"
+}
+
+make_entry_locked() {
+	local dir=$1 what=$2
+	shift 2
+	[ ! -e "$dir" ] || return 0
+	rm -rf "$dir".tmp 2>/dev/null || as_root rm -rf "$dir".tmp
+	mkdir -p "$dir".tmp
+	step "$what" "$@" "$dir".tmp
+	mv -T "$dir".tmp "$dir"
+}
+
+# The hash of the names, modes and contents of files and directories.
+hash_files() {
+	find "$@" -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16
+}
+
+hash_text() {
+	printf '%s\n' "$@" | sha256sum | cut -c1-16
+}
+
+native=$(dpkg --print-architecture)
+
+# debian_arch ARCH: accepts the kernel's and Debian's names of an architecture.
+debian_arch() {
+	case ${1-} in
+	arm64|aarch64) echo arm64 ;;
+	x86_64|amd64) echo amd64 ;;
+	*) die "unknown architecture '${1-}'" "ARCH is arm64 or x86_64" ;;
+	esac
+}
+
+qemu_arch() {
+	case $(debian_arch "$1") in
+	arm64) echo aarch64 ;;
+	amd64) echo x86_64 ;;
+	esac
+}
+
+# What this machine's apt says about where Debian is: "URI SUITE" per line.
+apt_sources() {
+	local etc list deb822
+	etc=$(apt-config shell d Dir::Etc/d)
+	eval "$etc"
+	# shellcheck disable=SC2154 # d comes from apt-config
+	for deb822 in "$d"sources.list.d/*.sources; do
+		[ -r "$deb822" ] || continue
+		awk '
+		function flush(  i, j) {
+			if (tolower(f["enabled"]) !~ /^(no|false|0)$/ && f["types"] ~ /(^| )deb( |$)/ &&
+			    f["components"] ~ /(^| )main( |$)/) {
+				m = split(f["uris"], u, " "); n = split(f["suites"], s, " ")
+				for (i = 1; i <= m; i++) for (j = 1; j <= n; j++) print u[i], s[j]
+			}
+			delete f
+		}
+		/^#/ { next }
+		/^[ \t]*$/ { flush(); next }
+		/^[ \t]/ { f[k] = f[k] " " $0; next }
+		{ k = tolower($0); sub(/:.*/, "", k); v = $0; sub(/^[^:]*:[ \t]*/, "", v); f[k] = v }
+		END { flush() }' "$deb822"
+	done
+	for list in "$d"sources.list "$d"sources.list.d/*.list; do
+		[ -r "$list" ] || continue
+		sed -n 's/#.*//; s/\[[^]]*\]//; s/^[ \t]*deb[ \t][ \t]*//p' "$list" |
+			awk '{ for (i = 3; i <= NF; i++) if ($i == "main") { print $1, $2; next } }'
+	done
+}
+
+# The Debian archive's URIs, the likeliest first; apt's signatures decide.
+archive_uris() {
+	local codename uris
+	# shellcheck disable=SC1091
+	codename=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
+	uris=$(apt_sources | awk -v c="$codename" \
+		'($2 == c || $2 == "stable" || $2 == "oldstable") && $1 !~ /^cdrom:/ && !seen[$1]++ \
+		{ print ($1 ~ /\/debian\/?$/ ? 0 : 1), $1 }' | sort -s -n -k1,1 | cut -d' ' -f2)
+	[ -n "$uris" ] || die "no source of Debian's '$codename' main was found in this machine's apt configuration" \
+		"add one to /etc/apt/sources.list.d (this needs a Debian 12 or 13 machine)"
+	echo "$uris"
+}
+
+# apt_root SUITE: a private apt for one suite of the archive; prints its directory.
+# Nothing of the machine's own apt state is read or changed.
+apt_root() {
+	local dir=$cache/apt/$1
+	with_lock "apt-$1" apt_root_locked "$1" "$dir"
+	echo "$dir"
+}
+
+apt_root_locked() {
+	local suite=$1 dir=$2
+	[ -z "$(find "$dir/fresh" -mmin -60 2>/dev/null)" ] || return 0
+	step "reading Debian's package index of $suite" apt_root_update "$suite" "$dir"
+}
+
+apt_root_update() {
+	local suite=$1 dir=$2 uri kind=deb
+	mkdir -p "$dir"/lists/partial "$dir"/cache/archives/partial
+	: >"$dir"/status
+	case $suite in *-src) kind=deb-src ;; esac
+	{
+		# The machine's way to the network, and nothing else of its configuration.
+		apt-config dump | grep -E '^Acquire::(https?::|Retries|ForceIPv|Check-Valid-Until|Check-Date)' || :
+		cat <<-CONF
+		Dir::Etc::main "/dev/null";
+		Dir::Etc::parts "/dev/null";
+		Dir::Etc::sourcelist "$dir/sources.list";
+		Dir::Etc::sourceparts "/dev/null";
+		Dir::Etc::preferences "/dev/null";
+		Dir::Etc::preferencesparts "/dev/null";
+		Dir::State::lists "$dir/lists";
+		Dir::State::status "$dir/status";
+		Dir::Cache "$dir/cache";
+		APT::Sandbox::User "";
+		APT::Get::AllowUnauthenticated "false";
+		Acquire::AllowInsecureRepositories "false";
+		Acquire::Languages "none";
+		APT::Architecture "$native";
+		APT::Architectures { "amd64"; "arm64"; };
+		CONF
+	} >"$dir"/apt.conf
+	for uri in $(archive_uris); do
+		printf '%s [signed-by=%s] %s %s main\n' "$kind" \
+			/usr/share/keyrings/debian-archive-keyring.gpg "$uri" "${suite%-src}" >"$dir"/sources.list
+		if APT_CONFIG=$dir/apt.conf apt-get update --error-on=any; then
+			touch "$dir"/fresh
+			return 0
+		fi
+	done
+	return 1
+}
+
+# fetch_debs SUITE DIR PACKAGE[:ARCH][=VERSION]...: download, verified by apt, into DIR.
+# What was taken is written down in DIR/packages.
+fetch_debs() {
+	local root
+	root=$(apt_root "$1")
+	mkdir -p "$2"
+	(
+		cd "$2"
+		shift 2
+		APT_CONFIG=$root/apt.conf apt-get -q download "$@" &&
+			sha256sum -- *.deb >packages
+	)
+}
+
+# The versions of what is used, for the reader of build/versions.txt.
+note_versions() {
+	local what=$1 file=$2
+	mkdir -p "$top/build"
+	(
+		flock 9
+		touch "$top/build/versions.txt"
+		sed "s#^#$what #" "$file" | sort -u - "$top/build/versions.txt" >"$top/build/versions.txt.new"
+		mv "$top/build/versions.txt.new" "$top/build/versions.txt"
+	) 9>"$cache/lock/versions"
+}

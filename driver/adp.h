@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the parts of the module know of one another. Data flows one way:
+ * ops -> bounce, pool -> window -> channel -> doorbell. Nothing calls upwards.
+ */
+#ifndef ADP_H
+#define ADP_H
+
+#include <linux/apple_dma_pci.h>
+#include <linux/dma-direction.h>
+#include <linux/list.h>
+#include <linux/pci.h>
+#include <linux/ratelimit.h>
+#include <linux/rbtree.h>
+#include <linux/scatterlist.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#define ADP_HOST_PAGE		((u64)APPLE_DMA_PCI_HOST_PAGE_SIZE)
+#define ADP_HOST_PAGE_DOWN(x)	round_down((u64)(x), ADP_HOST_PAGE)
+#define ADP_HOST_PAGE_UP(x)	round_up((u64)(x), ADP_HOST_PAGE)
+
+/* Companions served at once; the tables of ops in ops.c have a row for each. */
+#define ADP_MAX_COMPANIONS	16
+
+/*
+ * Entries in one batch of ours. Hosts seen accept 4096; a host that accepts
+ * more gets no more, which keeps the arrays within a buddy block.
+ */
+#define ADP_BATCH_MAX		4096
+
+/* The largest natural alignment of coherent memory that we promise, in bytes. */
+#define ADP_COHERENT_ALIGN_MAX	0x400000UL
+
+/*
+ * The largest mapping that always has a way to succeed within the budget:
+ * the most that the platform accepts as one region (1536 MiB), less than which
+ * other live mappings leave.
+ */
+#define ADP_MAPPING_MAX		0x60000000UL
+
+/**
+ * struct adp_stats - what has happened on one companion since it was probed
+ * @doorbells: doorbells rung, one VM exit each
+ * @map_entries: MAP entries sent
+ * @unmap_entries: UNMAP entries sent
+ * @refused_maps: MAP entries that the host refused
+ * @refused_unmaps: UNMAP entries that the host refused
+ * @live_mappings: mappings that the host holds
+ * @live_bytes: bytes in them
+ * @peak_mappings: the most @live_mappings has been
+ * @peak_bytes: the most @live_bytes has been
+ * @shared_hits: requests that a live window served without a doorbell
+ * @quarantined: windows whose unmap the host refused, or could not be asked for
+ * @coherent_bytes: bytes in the coherent pool
+ *
+ * The first nine agree exactly with the counters of the emulated device.
+ * Protected by the lock of struct adp_windows.
+ */
+struct adp_stats {
+	u64 doorbells;
+	u64 map_entries;
+	u64 unmap_entries;
+	u64 refused_maps;
+	u64 refused_unmaps;
+	u64 live_mappings;
+	u64 live_bytes;
+	u64 peak_mappings;
+	u64 peak_bytes;
+	u64 shared_hits;
+	u64 quarantined;
+	u64 coherent_bytes;
+};
+
+/**
+ * struct adp_op_stats - what the driver above has asked for, one per CPU
+ * @map_ops: single mappings
+ * @unmap_ops: single mappings given back
+ * @sg_lists: scatterlists mapped
+ * @sg_entries: entries in them
+ * @bounced: mappings that were copied, since no window could serve them
+ * @map_failures: mappings and allocations that failed
+ * @bad_unmaps: unmaps and frees of what is not mapped
+ */
+struct adp_op_stats {
+	u64 map_ops;
+	u64 unmap_ops;
+	u64 sg_lists;
+	u64 sg_entries;
+	u64 bounced;
+	u64 map_failures;
+	u64 bad_unmaps;
+};
+
+/* ram.c: which guest physical addresses may be sent. */
+
+/**
+ * struct adp_ram_range - one range of System RAM
+ * @start: first byte
+ * @end: one past the last byte
+ */
+struct adp_ram_range {
+	u64 start;
+	u64 end;
+};
+
+/**
+ * struct adp_ram - the guest's System RAM, ascending
+ * @nr: ranges
+ * @range: the ranges; neighbours that touch are not merged, since they may be
+ *	different RAM blocks of the host
+ */
+struct adp_ram {
+	unsigned int nr;
+	struct adp_ram_range range[];
+};
+
+struct adp_ram *adp_ram_read(void);
+const struct adp_ram_range *adp_ram_find(const struct adp_ram *ram, u64 start,
+					 u64 end);
+
+/* channel.c: the wire. */
+
+/**
+ * enum adp_layout - which of the two entry layouts the host speaks
+ * @ADP_LAYOUT_UNKNOWN: not learned yet
+ * @ADP_LAYOUT_NARROW: 32-bit lengths
+ * @ADP_LAYOUT_WIDE: 64-bit lengths
+ */
+enum adp_layout {
+	ADP_LAYOUT_UNKNOWN,
+	ADP_LAYOUT_NARROW,
+	ADP_LAYOUT_WIDE,
+};
+
+/**
+ * struct adp_channel - the command page, the arrays and the doorbell
+ * @dev: the companion, for messages
+ * @regs: BAR0
+ * @stats: counters of the companion
+ * @layout: layout of the map entries
+ * @max_entries: most entries that the host takes in a batch
+ * @batch: most entries that we send in a batch
+ * @type: APPLE_DMA_PCI_CMD_* of the batch being built
+ * @count: entries in it
+ * @up: set up; before that adp_channel_break() leaves the message to the caller
+ * @broken: the host misbehaved or is gone; nothing is sent any more
+ * @why: what broke it
+ * @cmd: command page
+ * @req: request array
+ * @resp: response array
+ * @req_bytes: size of @req
+ * @resp_bytes: size of @resp
+ * @dma_min: lowest address that the platform has assigned, U64_MAX if none
+ * @dma_max: last byte of the highest range that it has assigned
+ *
+ * The owner serializes all calls; no function here sleeps but adp_channel_init().
+ */
+struct adp_channel {
+	struct device *dev;
+	void __iomem *regs;
+	struct adp_stats *stats;
+	enum adp_layout layout;
+	u32 max_entries;
+	u32 batch;
+	u32 type;
+	u32 count;
+	bool up;
+	bool broken;
+	char why[96];
+	struct apple_dma_pci_cmd *cmd;
+	void *req;
+	void *resp;
+	size_t req_bytes;
+	size_t resp_bytes;
+	u64 dma_min;
+	u64 dma_max;
+};
+
+/**
+ * struct adp_map_result - the host's answer to one MAP entry
+ * @id: handle for unmap
+ * @dma_addr: address that the platform chose
+ * @dma_len: bytes mapped
+ */
+struct adp_map_result {
+	u64 id;
+	u64 dma_addr;
+	u64 dma_len;
+};
+
+int adp_channel_init(struct adp_channel *ch, struct device *dev,
+		     void __iomem *regs, u32 max_entries,
+		     struct adp_stats *stats);
+void adp_channel_destroy(struct adp_channel *ch);
+void adp_channel_resume(struct adp_channel *ch);
+void adp_channel_begin(struct adp_channel *ch, u32 type);
+int adp_channel_add_map(struct adp_channel *ch, u64 gpa, u64 len);
+int adp_channel_add_unmap(struct adp_channel *ch, u64 id, u64 size);
+int adp_channel_sync(struct adp_channel *ch);
+int adp_channel_map_result(struct adp_channel *ch, u32 index, u64 gpa, u64 len,
+			   struct adp_map_result *res);
+int adp_channel_unmap_result(struct adp_channel *ch, u32 index, u64 id,
+			     u64 size);
+__printf(2, 3) void adp_channel_break(struct adp_channel *ch, const char *fmt, ...);
+
+/* window.c: which guest memory is mapped, where, for whom. */
+
+/**
+ * enum adp_window_state - the life of a window
+ * @ADP_WINDOW_PENDING: to be sent with the batch that is being put together;
+ *	seen only by the holder of the lock
+ * @ADP_WINDOW_LIVE: mapped
+ * @ADP_WINDOW_QUARANTINED: mapped for all we know, but never used again
+ */
+enum adp_window_state {
+	ADP_WINDOW_PENDING,
+	ADP_WINDOW_LIVE,
+	ADP_WINDOW_QUARANTINED,
+};
+
+/**
+ * struct adp_window - one mapping of the host, shared by reference
+ * @gpa_node: in adp_windows.by_gpa, keyed by @gpa
+ * @dma_node: in adp_windows.by_dma, keyed by @dma, while @mapped
+ * @link: in the transaction, or in the list of those to unmap
+ * @gpa: start in guest memory; the host's key
+ * @len: bytes
+ * @dma: address that the platform assigned to @gpa
+ * @id: the host's handle
+ * @size: bytes that the host says it mapped
+ * @refs: mappings that use the window
+ * @state: enum adp_window_state
+ * @mapped: the host holds it
+ */
+struct adp_window {
+	struct rb_node gpa_node;
+	struct rb_node dma_node;
+	struct list_head link;
+	u64 gpa;
+	u64 len;
+	u64 dma;
+	u64 id;
+	u64 size;
+	unsigned int refs;
+	u8 state;
+	bool mapped;
+};
+
+/**
+ * struct adp_windows - all windows of one companion
+ * @lock: protects everything here, the channel and the statistics
+ * @ch: the channel
+ * @ram: what may be sent
+ * @stats: counters of the companion
+ * @by_gpa: all windows by start GPA; no two are equal
+ * @by_dma: those that the host holds by DMA address; no two overlap
+ * @ratelimit: for messages about failures
+ */
+struct adp_windows {
+	spinlock_t lock; /* see above */
+	struct adp_channel *ch;
+	const struct adp_ram *ram;
+	struct adp_stats *stats;
+	struct rb_root by_gpa;
+	struct rb_root by_dma;
+	struct ratelimit_state ratelimit;
+};
+
+/**
+ * struct adp_txn - windows that one request lacks
+ * @misses: windows in state ADP_WINDOW_PENDING, in the order they were asked for
+ */
+struct adp_txn {
+	struct list_head misses;
+};
+
+int adp_window_cache_create(void);
+void adp_window_cache_destroy(void);
+void adp_windows_init(struct adp_windows *ws, struct adp_channel *ch,
+		      const struct adp_ram *ram, struct adp_stats *stats);
+unsigned int adp_windows_purge(struct adp_windows *ws);
+void adp_windows_destroy(struct adp_windows *ws);
+void adp_txn_init(struct adp_txn *txn);
+struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
+				    u64 start, u64 end);
+int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn);
+void __adp_window_put(struct adp_windows *ws, struct list_head *gone,
+		      struct adp_window *w);
+void __adp_windows_release(struct adp_windows *ws, struct list_head *gone);
+struct adp_window *__adp_window_find(struct adp_windows *ws, u64 dma);
+struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end);
+bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w);
+void adp_windows_complain(struct adp_windows *ws, u64 bytes, const char *why);
+
+/* pool.c: coherent memory. */
+
+/**
+ * struct adp_pool - coherent memory, carved by DMA address from mapped chunks
+ * @lock: protects @chunks and what is carved from them
+ * @ws: where chunks are mapped
+ * @chunks: struct adp_chunk, the shared ones
+ * @allocs: struct adp_alloc by DMA address >> PAGE_SHIFT
+ * @trim: frees chunks that have become empty
+ */
+struct adp_pool {
+	spinlock_t lock; /* see above */
+	struct adp_windows *ws;
+	struct list_head chunks;
+	struct xarray allocs;
+	struct work_struct trim;
+};
+
+void adp_pool_init(struct adp_pool *pool, struct adp_windows *ws);
+void *adp_pool_alloc(struct adp_pool *pool, size_t size, u64 limit, gfp_t gfp,
+		     dma_addr_t *dma);
+bool adp_pool_free(struct adp_pool *pool, size_t size, dma_addr_t dma);
+unsigned int adp_pool_drain(struct adp_pool *pool);
+
+/* bounce.c: copies, for the memory that no window can serve. */
+
+/**
+ * struct adp_bounce - copies that are live
+ * @lock: protects the rest
+ * @pool: where the copies are
+ * @slots: struct adp_bounce_slot by DMA address
+ * @live: number of them; while it is 0 a look-up takes no lock
+ */
+struct adp_bounce {
+	spinlock_t lock; /* see above */
+	struct adp_pool *pool;
+	struct rb_root slots;
+	unsigned int live;
+};
+
+void adp_bounce_init(struct adp_bounce *bounce, struct adp_pool *pool);
+dma_addr_t adp_bounce_map(struct adp_bounce *bounce, phys_addr_t phys,
+			  size_t size, u64 limit);
+bool adp_bounce_unmap(struct adp_bounce *bounce, dma_addr_t dma,
+		      enum dma_data_direction dir, bool skip_sync);
+void adp_bounce_sync(struct adp_bounce *bounce, dma_addr_t dma, size_t size,
+		     enum dma_data_direction dir, bool for_cpu);
+unsigned int adp_bounce_drain(struct adp_bounce *bounce);
+
+/* main.c and claim.c: companions and the functions they serve. */
+
+/**
+ * struct adp_companion - one companion and the function that it maps for
+ * @node: in the list of companions
+ * @pdev: the companion
+ * @managed: the managed function, or NULL while it is absent
+ * @devfn: where it is on the companion's own bus
+ * @slot: row in the tables of ops.c
+ * @linked: the device link is there
+ * @hooked: the managed function has our ops
+ * @may_bounce: its driver uses the streaming API as it is meant
+ * @regs: BAR0
+ * @ram: guest RAM when the companion was probed
+ * @stats: what the channel has done
+ * @op_stats: what the driver above has asked for
+ * @ch: channel
+ * @windows: windows
+ * @pool: coherent memory
+ * @bounce: copies
+ * @debugfs: directory
+ */
+struct adp_companion {
+	struct list_head node;
+	struct pci_dev *pdev;
+	struct pci_dev *managed;
+	unsigned int devfn;
+	unsigned int slot;
+	bool linked;
+	bool hooked;
+	bool may_bounce;
+	void __iomem *regs;
+	struct adp_ram *ram;
+	struct adp_stats stats;
+	struct adp_op_stats __percpu *op_stats;
+	struct adp_channel ch;
+	struct adp_windows windows;
+	struct adp_pool pool;
+	struct adp_bounce bounce;
+	struct dentry *debugfs;
+};
+
+int adp_claim_init(void);
+void adp_claim_exit(void);
+struct pci_dev *adp_claim_close(struct pci_dev *companion, unsigned int devfn);
+int adp_claim(struct adp_companion *c, bool rebind);
+void adp_unclaim(struct adp_companion *c);
+void adp_claim_shutdown(struct adp_companion *c);
+void adp_claim_describe(struct adp_companion *c, char *buf, size_t size);
+
+/* ops.c: the kernel's calls, translated. */
+
+int adp_ops_attach(struct adp_companion *c);
+void adp_ops_detach(struct adp_companion *c);
+void adp_ops_install(struct adp_companion *c, struct device *dev);
+void adp_ops_refuse(struct device *dev);
+void adp_ops_remove(struct device *dev);
+
+/* stats.c: what people look at. */
+
+void adp_stats_init(void);
+void adp_stats_exit(void);
+void adp_stats_add(struct adp_companion *c);
+void adp_stats_remove(struct adp_companion *c);
+void adp_stats_totals(struct adp_companion *c);
+
+#endif /* ADP_H */

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every difference between the kernels we build for. What a kernel has is
+ * found out by probe.sh, which writes compat-probed.h; nothing here or
+ * elsewhere looks at a version number.
+ */
+#ifndef ADP_COMPAT_H
+#define ADP_COMPAT_H
+
+#include <linux/device.h>
+#include <linux/dma-map-ops.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
+
+#include "compat-probed.h"
+
+#ifdef ADP_HAVE_LINUX_UNALIGNED_H
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif
+
+/*
+ * Without the field set_dma_ops() is an empty inline: the module would build
+ * and do nothing, and the managed function would be loose.
+ */
+#ifndef ADP_HAVE_DEV_DMA_OPS
+#error "apple_dma_pci needs per-device dma_ops: a kernel with CONFIG_ARCH_HAS_DMA_OPS=y (CONFIG_DMA_OPS=y before 6.12). On arm64 CONFIG_XEN=y selects it."
+#endif
+
+#ifndef DMA_ATTR_MMIO
+#define DMA_ATTR_MMIO 0UL
+#endif
+
+/*
+ * Does the kernel's own IOMMU layer serve this device's DMA? Kernels from 6.12
+ * on have a flag in the device, which comes before its ops; dma_configure()
+ * sets it anew before each probe. Older ones install ops of theirs.
+ */
+static inline bool adp_compat_uses_dma_iommu(struct device *dev)
+{
+#if defined(ADP_HAVE_DEV_DMA_IOMMU)
+	return dev->dma_iommu;
+#elif defined(CONFIG_IOMMU_API)
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	return domain && (domain->type & __IOMMU_DOMAIN_DMA_API);
+#else
+	return false;
+#endif
+}
+
+/* Make a device's ops count again; for one that is about to be refused. */
+static inline void adp_compat_leave_dma_iommu(struct device *dev)
+{
+#if defined(ADP_HAVE_DEV_DMA_IOMMU)
+	dev->dma_iommu = false;
+#endif
+}
+
+/* What the streaming members of struct dma_map_ops end in (ops.c). */
+dma_addr_t adp_map_phys(struct device *dev, phys_addr_t phys, size_t size,
+			enum dma_data_direction dir, unsigned long attrs);
+dma_addr_t adp_refuse_map(struct device *dev, phys_addr_t phys, size_t size,
+			  enum dma_data_direction dir, unsigned long attrs);
+
+#ifdef ADP_HAVE_OPS_MAP_PHYS
+#define ADP_COMPAT_MAP		map_phys
+#define ADP_COMPAT_UNMAP	unmap_phys
+#define ADP_COMPAT_MAP_FN	adp_map_phys
+#define ADP_COMPAT_REFUSE_FN	adp_refuse_map
+#else
+#define ADP_COMPAT_MAP		map_page
+#define ADP_COMPAT_UNMAP	unmap_page
+#define ADP_COMPAT_MAP_FN	adp_compat_map_page
+#define ADP_COMPAT_REFUSE_FN	adp_compat_refuse_page
+
+static inline dma_addr_t adp_compat_map_page(struct device *dev,
+					     struct page *page,
+					     unsigned long offset, size_t size,
+					     enum dma_data_direction dir,
+					     unsigned long attrs)
+{
+	return adp_map_phys(dev, page_to_phys(page) + offset, size, dir, attrs);
+}
+
+static inline dma_addr_t adp_compat_refuse_page(struct device *dev,
+						struct page *page,
+						unsigned long offset,
+						size_t size,
+						enum dma_data_direction dir,
+						unsigned long attrs)
+{
+	return adp_refuse_map(dev, page_to_phys(page) + offset, size, dir, attrs);
+}
+#endif
+
+#ifdef ADP_HAVE_OPS_ALLOC_PAGES_OP
+#define ADP_COMPAT_ALLOC_PAGES	alloc_pages_op
+#else
+#define ADP_COMPAT_ALLOC_PAGES	alloc_pages
+#endif
+
+#endif /* ADP_COMPAT_H */

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PCI driver of apple-dma-pci companions.
+ */
+#include <linux/io.h>
+#include <linux/module.h>
+#include <linux/percpu.h>
+#include <linux/slab.h>
+
+#include "adp.h"
+
+static bool rebind;
+module_param(rebind, bool, 0444);
+MODULE_PARM_DESC(rebind, "unbind and bind again a managed function's driver that was bound before this module was loaded (default: leave it alone)");
+
+/* What a refusal comes to, once for each companion. */
+static void adp_refuse(struct pci_dev *pdev, int devfn, const char *found,
+		       const char *remedy)
+{
+	struct pci_dev *managed = NULL;
+
+	if (devfn >= 0)
+		managed = adp_claim_close(pdev, devfn);
+	pci_err(pdev, "%s; %s%s%s\n", found, managed ? pci_name(managed) : "",
+		managed ? " gets no DMA and its driver is not started; " : "",
+		remedy);
+	pci_dev_put(managed);
+}
+
+/* Is this a companion at all? Its PCI ID is not reserved for it. */
+static int adp_check_function(struct pci_dev *pdev)
+{
+	char found[96];
+
+	if (pdev->class >> 8 != APPLE_DMA_PCI_CLASS)
+		snprintf(found, sizeof(found), "class %#06x, expected %#06x",
+			 pdev->class >> 8, APPLE_DMA_PCI_CLASS);
+	else if (!(pci_resource_flags(pdev, APPLE_DMA_PCI_BAR) & IORESOURCE_MEM))
+		snprintf(found, sizeof(found), "BAR0 is not memory");
+	else if (pci_resource_len(pdev, APPLE_DMA_PCI_BAR) != APPLE_DMA_PCI_BAR_SIZE)
+		snprintf(found, sizeof(found), "BAR0 of %llu bytes, expected %u",
+			 (u64)pci_resource_len(pdev, APPLE_DMA_PCI_BAR),
+			 APPLE_DMA_PCI_BAR_SIZE);
+	else
+		return 0;
+
+	adp_refuse(pdev, -1, found,
+		   "this is another device with the same PCI ID, and is left alone");
+	return -ENODEV;
+}
+
+/* Does it speak what we speak? @devfn gets the function that it maps for. */
+static int adp_check_registers(struct pci_dev *pdev, void __iomem *regs,
+			       unsigned int *devfn, u32 *max_entries)
+{
+	u32 version = readl(regs + APPLE_DMA_PCI_REG_VERSION);
+	u32 bdf = readl(regs + APPLE_DMA_PCI_REG_MANAGED_BDF);
+	char found[96];
+
+	*max_entries = readl(regs + APPLE_DMA_PCI_REG_MAX_ENTRIES);
+	*devfn = bdf & 0xff;
+
+	if (version == U32_MAX) {
+		adp_refuse(pdev, -1, "the companion does not answer (all ones)",
+			   "replug it or restart the VM");
+		return -ENODEV;
+	}
+	if (version != APPLE_DMA_PCI_VERSION) {
+		snprintf(found, sizeof(found), "protocol version %u, expected %u",
+			 version, APPLE_DMA_PCI_VERSION);
+		adp_refuse(pdev, *devfn, found,
+			   "use a QEMU and a module that go together");
+		return -ENODEV;
+	}
+	if (!*max_entries || *max_entries == U32_MAX) {
+		snprintf(found, sizeof(found), "MAX_ENTRIES is %#x", *max_entries);
+		adp_refuse(pdev, *devfn, found, "use another version of QEMU");
+		return -ENODEV;
+	}
+	if (bdf >> 8 != pdev->bus->number)
+		pci_info(pdev, "the host says bus %02x; the managed function is looked for on this one\n",
+			 bdf >> 8);
+	return 0;
+}
+
+static int adp_setup(struct adp_companion *c, u32 max_entries)
+{
+	struct pci_dev *pdev = c->pdev;
+	int err = -ENOMEM;
+
+	c->op_stats = alloc_percpu(struct adp_op_stats);
+	c->ram = adp_ram_read();
+	if (!c->op_stats || !c->ram) {
+		adp_refuse(pdev, c->devfn, "no memory", "give the VM more");
+		goto fail;
+	}
+
+	err = adp_channel_init(&c->ch, &pdev->dev, c->regs, max_entries,
+			       &c->stats);
+	if (err) {
+		adp_refuse(pdev, c->devfn, c->ch.why,
+			   "use another version of QEMU, or restart the VM");
+		goto fail;
+	}
+	adp_windows_init(&c->windows, &c->ch, c->ram, &c->stats);
+	adp_pool_init(&c->pool, &c->windows);
+	adp_bounce_init(&c->bounce, &c->pool);
+	return 0;
+
+fail:
+	kfree(c->ram);
+	free_percpu(c->op_stats);
+	return err;
+}
+
+static void adp_teardown(struct adp_companion *c)
+{
+	adp_bounce_drain(&c->bounce);
+	adp_pool_drain(&c->pool);
+	adp_windows_purge(&c->windows);
+	adp_stats_totals(c);
+	adp_channel_destroy(&c->ch);
+	adp_windows_destroy(&c->windows);
+	kfree(c->ram);
+	free_percpu(c->op_stats);
+}
+
+static int adp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct adp_companion *c;
+	u32 max_entries;
+	int err;
+
+	err = adp_check_function(pdev);
+	if (err)
+		return err;
+
+	c = kzalloc(sizeof(*c), GFP_KERNEL);
+	if (!c)
+		return -ENOMEM;
+	c->pdev = pdev;
+
+	err = pci_enable_device_mem(pdev);
+	if (err)
+		goto free;
+	err = pci_request_region(pdev, APPLE_DMA_PCI_BAR, "apple_dma_pci");
+	if (err)
+		goto disable;
+	c->regs = pci_iomap(pdev, APPLE_DMA_PCI_BAR, 0);
+	if (!c->regs) {
+		err = -ENOMEM;
+		goto release;
+	}
+	/* The companion reads and writes guest memory itself. */
+	pci_set_master(pdev);
+
+	err = adp_check_registers(pdev, c->regs, &c->devfn, &max_entries);
+	if (err)
+		goto unmap;
+	err = adp_setup(c, max_entries);
+	if (err)
+		goto unmap;
+	err = adp_claim(c, rebind);
+	if (err)
+		goto teardown;
+
+	pci_set_drvdata(pdev, c);
+	adp_stats_add(c);
+	pci_info(pdev, "%s layout, batches of %u%s%s\n",
+		 c->ch.layout == ADP_LAYOUT_WIDE ? "wide" : "narrow",
+		 c->ch.batch, c->managed ? ", serves " : "",
+		 c->managed ? pci_name(c->managed) : "");
+	return 0;
+
+teardown:
+	adp_teardown(c);
+unmap:
+	pci_clear_master(pdev);
+	pci_iounmap(pdev, c->regs);
+release:
+	pci_release_region(pdev, APPLE_DMA_PCI_BAR);
+disable:
+	pci_disable_device(pdev);
+free:
+	kfree(c);
+	return err;
+}
+
+static void adp_remove(struct pci_dev *pdev)
+{
+	struct adp_companion *c = pci_get_drvdata(pdev);
+
+	adp_stats_remove(c);
+	adp_unclaim(c);
+	adp_teardown(c);
+	pci_clear_master(pdev);
+	pci_iounmap(pdev, c->regs);
+	pci_release_region(pdev, APPLE_DMA_PCI_BAR);
+	pci_disable_device(pdev);
+	kfree(c);
+}
+
+static void adp_shutdown(struct pci_dev *pdev)
+{
+	struct adp_companion *c = pci_get_drvdata(pdev);
+
+	adp_claim_shutdown(c);
+	adp_stats_totals(c);
+}
+
+static int adp_resume_noirq(struct device *dev)
+{
+	struct adp_companion *c = dev_get_drvdata(dev);
+
+	adp_channel_resume(&c->ch);
+	return 0;
+}
+
+static const struct dev_pm_ops adp_pm_ops = {
+	.resume_noirq = pm_sleep_ptr(adp_resume_noirq),
+};
+
+static const struct pci_device_id adp_ids[] = {
+	{ PCI_DEVICE(APPLE_DMA_PCI_VENDOR_ID, APPLE_DMA_PCI_DEVICE_ID) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, adp_ids);
+
+static struct pci_driver adp_driver = {
+	.name = "apple_dma_pci",
+	.id_table = adp_ids,
+	.probe = adp_probe,
+	.remove = adp_remove,
+	.shutdown = adp_shutdown,
+	.driver.pm = pm_sleep_ptr(&adp_pm_ops),
+};
+
+static int __init adp_init(void)
+{
+	int err;
+
+	err = adp_window_cache_create();
+	if (err)
+		return err;
+	err = adp_claim_init();
+	if (err)
+		goto destroy;
+	adp_stats_init();
+	err = pci_register_driver(&adp_driver);
+	if (err)
+		goto exit;
+	return 0;
+
+exit:
+	adp_stats_exit();
+	adp_claim_exit();
+destroy:
+	adp_window_cache_destroy();
+	return err;
+}
+
+static void __exit adp_exit(void)
+{
+	pci_unregister_driver(&adp_driver);
+	adp_stats_exit();
+	adp_claim_exit();
+	adp_window_cache_destroy();
+}
+
+module_init(adp_init);
+module_exit(adp_exit);
+
+MODULE_DESCRIPTION("DMA mappings for functions passed through on Apple Silicon");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,661 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * struct dma_map_ops: the kernel's calls, translated into the verbs of
+ * window.c, pool.c and bounce.c. All of them may be called with interrupts off.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/mm.h>
+
+#include "adp.h"
+#include "compat.h"
+#include "trace.h"
+
+static const struct dma_map_ops adp_ops[ADP_MAX_COMPANIONS];
+
+/* The companion that each row of adp_ops serves; set before a row is used. */
+static struct adp_companion *adp_slots[ADP_MAX_COMPANIONS];
+
+/*
+ * The device's own data belongs to its driver. Which row of the table a device
+ * points at says whose it is.
+ */
+static struct adp_companion *adp_of(struct device *dev)
+{
+	return adp_slots[get_dma_ops(dev) - adp_ops];
+}
+
+/* The highest address that a driver said its device can use. */
+static u64 adp_limit(struct device *dev, u64 mask)
+{
+	return min_not_zero(mask, dev->bus_dma_limit);
+}
+
+static void adp_fail(struct adp_companion *c, size_t size, const char *why)
+{
+	unsigned long flags;
+
+	this_cpu_inc(c->op_stats->map_failures);
+	spin_lock_irqsave(&c->windows.lock, flags);
+	adp_windows_complain(&c->windows, size, why);
+	spin_unlock_irqrestore(&c->windows.lock, flags);
+}
+
+static const char *adp_why(int err)
+{
+	switch (err) {
+	case -EFAULT:
+		return "not (only) RAM; MMIO and peer-to-peer memory cannot be mapped";
+	case -EEXIST:
+		return "every start that could serve is taken";
+	case -ENOSPC:
+		return "the host refused";
+	case -ERANGE:
+		return "the platform's address is beyond the function's DMA mask";
+	case -EIO:
+		return "the channel is broken";
+	default:
+		return "out of memory";
+	}
+}
+
+static void adp_bad_unmap(struct adp_companion *c, struct device *dev, u64 dma)
+{
+	this_cpu_inc(c->op_stats->bad_unmaps);
+	dev_err_ratelimited(dev, "driver bug: it unmapped or freed %#llx, which is not mapped so\n",
+			    dma);
+}
+
+/*
+ * Can a copy stand in for a mapping that failed with @err? Only where no
+ * window can exist; a host that is full is not helped by a copy.
+ */
+static bool adp_can_bounce(struct adp_companion *c, phys_addr_t phys,
+			   size_t size, int err)
+{
+	if (!c->may_bounce || size > ADP_COHERENT_ALIGN_MAX - PAGE_SIZE)
+		return false;
+	return err == -EEXIST ||
+	       (err == -EFAULT && adp_ram_find(c->ram, phys, (u64)phys + size));
+}
+
+static dma_addr_t adp_bounce(struct adp_companion *c, phys_addr_t phys,
+			     size_t size, u64 limit)
+{
+	dma_addr_t dma = adp_bounce_map(&c->bounce, phys, size, limit);
+
+	if (dma != DMA_MAPPING_ERROR)
+		this_cpu_inc(c->op_stats->bounced);
+	return dma;
+}
+
+static bool adp_in_reach(u64 dma, size_t size, u64 limit)
+{
+	return dma <= limit && size - 1 <= limit - dma;
+}
+
+/**
+ * adp_map_phys() - map memory for the managed function
+ * @dev: managed function
+ * @phys: start
+ * @size: bytes
+ * @dir: direction; the platform does not enforce it
+ * @attrs: DMA_ATTR_*
+ *
+ * Context: any.
+ * Return: DMA address or DMA_MAPPING_ERROR.
+ */
+dma_addr_t adp_map_phys(struct device *dev, phys_addr_t phys, size_t size,
+			enum dma_data_direction dir, unsigned long attrs)
+{
+	struct adp_companion *c = adp_of(dev);
+	u64 limit = adp_limit(dev, dma_get_mask(dev));
+	dma_addr_t dma = DMA_MAPPING_ERROR;
+	struct adp_window *w;
+	int err = -EFAULT;
+
+	this_cpu_inc(c->op_stats->map_ops);
+	if (!size || size > ADP_MAPPING_MAX || (attrs & DMA_ATTR_MMIO))
+		goto fail;
+
+	w = adp_window_map(&c->windows, ADP_HOST_PAGE_DOWN(phys),
+			   ADP_HOST_PAGE_UP(phys + size));
+	if (!IS_ERR(w)) {
+		dma = w->dma + (phys - w->gpa);
+		if (adp_in_reach(dma, size, limit))
+			goto out;
+		adp_window_unmap(&c->windows, w);
+		dma = DMA_MAPPING_ERROR;
+		err = -ERANGE;
+		goto fail;
+	}
+
+	err = PTR_ERR(w);
+	if (adp_can_bounce(c, phys, size, err)) {
+		dma = adp_bounce(c, phys, size, limit);
+		if (dma != DMA_MAPPING_ERROR)
+			goto out;
+		err = -ENOMEM;
+	}
+fail:
+	adp_fail(c, size, adp_why(err));
+out:
+	trace_adp_map(dev, phys, size, dma, dir);
+	return dma;
+}
+
+static void adp_unmap_phys(struct device *dev, dma_addr_t dma, size_t size,
+			   enum dma_data_direction dir, unsigned long attrs)
+{
+	struct adp_companion *c = adp_of(dev);
+	struct adp_windows *ws = &c->windows;
+	struct adp_window *w;
+	unsigned long flags;
+	LIST_HEAD(gone);
+
+	trace_adp_unmap(dev, dma, size, dir);
+	this_cpu_inc(c->op_stats->unmap_ops);
+	if (adp_bounce_unmap(&c->bounce, dma, dir,
+			     attrs & DMA_ATTR_SKIP_CPU_SYNC))
+		return;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	w = __adp_window_find(ws, dma);
+	if (w) {
+		__adp_window_put(ws, &gone, w);
+		__adp_windows_release(ws, &gone);
+	}
+	spin_unlock_irqrestore(&ws->lock, flags);
+	if (!w)
+		adp_bad_unmap(c, dev, dma);
+}
+
+/*
+ * Between its look-up and its answer an entry's window is kept where its
+ * address will be.
+ */
+static struct adp_window *adp_sg_window(struct scatterlist *sg)
+{
+	return (struct adp_window *)(uintptr_t)sg->dma_address;
+}
+
+static void adp_sg_put(struct adp_windows *ws, struct scatterlist *sgl,
+		       int first, int end)
+{
+	struct scatterlist *sg;
+	LIST_HEAD(gone);
+	int i;
+
+	for_each_sg(sgl, sg, end, i)
+		if (i >= first && adp_sg_window(sg))
+			__adp_window_put(ws, &gone, adp_sg_window(sg));
+	__adp_windows_release(ws, &gone);
+}
+
+/*
+ * How many entries from @sg on lie next to each other in memory, to be served
+ * by one window; @end gets the end of their host pages.
+ */
+static int adp_sg_run(struct scatterlist *sg, int left, u64 start, u64 *end)
+{
+	int n;
+
+	*end = ADP_HOST_PAGE_UP(sg_phys(sg) + sg->length);
+	for (n = 1; n < left; n++) {
+		u64 phys, next;
+
+		sg = sg_next(sg);
+		phys = sg_phys(sg);
+		next = max(*end, ADP_HOST_PAGE_UP(phys + sg->length));
+		if (phys < start || phys > *end || next - start > ADP_MAPPING_MAX)
+			break;
+		*end = next;
+	}
+	return n;
+}
+
+/* Map what the list needs: one batch for all that is not mapped yet. */
+static int adp_sg_get(struct adp_companion *c, struct scatterlist *sgl,
+		      int nents)
+{
+	struct adp_windows *ws = &c->windows;
+	struct scatterlist *sg = sgl;
+	struct adp_txn txn;
+	unsigned long flags;
+	int i = 0, err = 0;
+
+	adp_txn_init(&txn);
+	spin_lock_irqsave(&ws->lock, flags);
+	while (i < nents) {
+		u64 start = ADP_HOST_PAGE_DOWN(sg_phys(sg)), end;
+		int n = adp_sg_run(sg, nents - i, start, &end);
+		struct adp_window *w;
+
+		w = __adp_window_get(ws, &txn, start, end);
+		if (IS_ERR(w) && n > 1) {
+			n = 1;
+			end = ADP_HOST_PAGE_UP(sg_phys(sg) + sg->length);
+			w = __adp_window_get(ws, &txn, start, end);
+		}
+		if (IS_ERR(w)) {
+			err = PTR_ERR(w);
+			if (!adp_can_bounce(c, sg_phys(sg), sg->length, err))
+				break;
+			err = 0;
+			w = NULL;
+		} else {
+			w->refs += n - 1;
+		}
+		for (; n; n--, i++, sg = sg_next(sg))
+			sg->dma_address = (uintptr_t)w;
+	}
+
+	if (!err)
+		err = __adp_windows_commit(ws, &txn);
+	if (err)
+		adp_sg_put(ws, sgl, 0, i);
+	spin_unlock_irqrestore(&ws->lock, flags);
+	return err;
+}
+
+static void adp_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents,
+			 enum dma_data_direction dir, unsigned long attrs);
+
+static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
+		      enum dma_data_direction dir, unsigned long attrs)
+{
+	struct adp_companion *c = adp_of(dev);
+	u64 limit = adp_limit(dev, dma_get_mask(dev));
+	struct scatterlist *sg;
+	unsigned long flags;
+	int i, err = -EFAULT;
+	u64 bytes = 0;
+
+	this_cpu_inc(c->op_stats->sg_lists);
+	this_cpu_add(c->op_stats->sg_entries, nents);
+
+	for_each_sg(sgl, sg, nents, i) {
+		bytes += sg->length;
+		if (!sg->length || sg->length > ADP_MAPPING_MAX)
+			goto fail;
+	}
+	if (attrs & DMA_ATTR_MMIO)
+		goto fail;
+
+	err = adp_sg_get(c, sgl, nents);
+	if (err)
+		goto fail;
+
+	for_each_sg(sgl, sg, nents, i) {
+		struct adp_window *w = adp_sg_window(sg);
+		dma_addr_t dma;
+
+		if (w) {
+			dma = w->dma + (sg_phys(sg) - w->gpa);
+			if (!adp_in_reach(dma, sg->length, limit)) {
+				err = -ERANGE;
+				goto undo;
+			}
+		} else {
+			dma = adp_bounce(c, sg_phys(sg), sg->length, limit);
+			if (dma == DMA_MAPPING_ERROR) {
+				err = -ENOMEM;
+				goto undo;
+			}
+		}
+		sg->dma_address = dma;
+		sg_dma_len(sg) = sg->length;
+	}
+	trace_adp_map_sg(dev, nents, bytes, dir);
+	return nents;
+
+undo:
+	/* Entries before this one have addresses, the others windows. */
+	spin_lock_irqsave(&c->windows.lock, flags);
+	adp_sg_put(&c->windows, sgl, i, nents);
+	spin_unlock_irqrestore(&c->windows.lock, flags);
+	if (i)
+		adp_unmap_sg(dev, sgl, i, dir, attrs | DMA_ATTR_SKIP_CPU_SYNC);
+fail:
+	adp_fail(c, bytes, adp_why(err));
+	return err == -ENOMEM ? -ENOMEM : -EIO;
+}
+
+static void adp_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents,
+			 enum dma_data_direction dir, unsigned long attrs)
+{
+	struct adp_companion *c = adp_of(dev);
+	struct adp_windows *ws = &c->windows;
+	struct scatterlist *sg;
+	unsigned long flags;
+	LIST_HEAD(gone);
+	u64 bad = 0;
+	int i;
+
+	trace_adp_unmap_sg(dev, nents, dir);
+	for_each_sg(sgl, sg, nents, i)
+		if (adp_bounce_unmap(&c->bounce, sg_dma_address(sg), dir,
+				     attrs & DMA_ATTR_SKIP_CPU_SYNC))
+			sg->dma_address = DMA_MAPPING_ERROR;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	for_each_sg(sgl, sg, nents, i) {
+		struct adp_window *w;
+
+		if (sg_dma_address(sg) == DMA_MAPPING_ERROR)
+			continue;
+		w = __adp_window_find(ws, sg_dma_address(sg));
+		if (w)
+			__adp_window_put(ws, &gone, w);
+		else
+			bad = sg_dma_address(sg);
+	}
+	__adp_windows_release(ws, &gone);
+	spin_unlock_irqrestore(&ws->lock, flags);
+	if (bad)
+		adp_bad_unmap(c, dev, bad);
+}
+
+/* Memory of another device is no RAM of ours: the platform has no address for it. */
+#ifdef ADP_HAVE_OPS_MAP_RESOURCE
+static dma_addr_t adp_map_resource(struct device *dev, phys_addr_t phys,
+				   size_t size, enum dma_data_direction dir,
+				   unsigned long attrs)
+{
+	adp_fail(adp_of(dev), size, adp_why(-EFAULT));
+	return DMA_MAPPING_ERROR;
+}
+#endif
+
+static void adp_sync_single_for_cpu(struct device *dev, dma_addr_t dma,
+				    size_t size, enum dma_data_direction dir)
+{
+	adp_bounce_sync(&adp_of(dev)->bounce, dma, size, dir, true);
+}
+
+static void adp_sync_single_for_device(struct device *dev, dma_addr_t dma,
+				       size_t size, enum dma_data_direction dir)
+{
+	adp_bounce_sync(&adp_of(dev)->bounce, dma, size, dir, false);
+}
+
+static void adp_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
+				int nents, enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i)
+		adp_sync_single_for_cpu(dev, sg_dma_address(sg), sg->length, dir);
+}
+
+static void adp_sync_sg_for_device(struct device *dev, struct scatterlist *sgl,
+				   int nents, enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i)
+		adp_sync_single_for_device(dev, sg_dma_address(sg), sg->length,
+					   dir);
+}
+
+static void *adp_alloc(struct device *dev, size_t size, dma_addr_t *dma,
+		       gfp_t gfp, unsigned long attrs)
+{
+	struct adp_companion *c = adp_of(dev);
+	void *cpu;
+
+	cpu = adp_pool_alloc(&c->pool, size,
+			     adp_limit(dev, dev->coherent_dma_mask), gfp, dma);
+	if (!cpu && !(gfp & __GFP_NOWARN) && !(attrs & DMA_ATTR_NO_WARN))
+		adp_fail(c, size, "no coherent memory");
+	trace_adp_alloc(dev, size, cpu ? *dma : DMA_MAPPING_ERROR);
+	return cpu;
+}
+
+static void adp_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma,
+		     unsigned long attrs)
+{
+	struct adp_companion *c = adp_of(dev);
+
+	trace_adp_free(dev, size, dma);
+	if (!adp_pool_free(&c->pool, size, dma))
+		adp_bad_unmap(c, dev, dma);
+}
+
+static struct page *adp_alloc_pages(struct device *dev, size_t size,
+				    dma_addr_t *dma,
+				    enum dma_data_direction dir, gfp_t gfp)
+{
+	void *cpu = adp_alloc(dev, size, dma, gfp, 0);
+
+	if (!cpu)
+		return NULL;
+	/*
+	 * With pages larger than the host's an aligned DMA address may lie
+	 * within a page of ours, and then there is no struct page for it.
+	 */
+	if (offset_in_page(cpu)) {
+		adp_free(dev, size, cpu, *dma, 0);
+		return NULL;
+	}
+	return virt_to_page(cpu);
+}
+
+static void adp_free_pages(struct device *dev, size_t size, struct page *page,
+			   dma_addr_t dma, enum dma_data_direction dir)
+{
+	adp_free(dev, size, page_address(page), dma, 0);
+}
+
+/* The platform is coherent: user space sees the memory as the kernel does. */
+static int adp_mmap(struct device *dev, struct vm_area_struct *vma, void *cpu,
+		    dma_addr_t dma, size_t size, unsigned long attrs)
+{
+	unsigned long count = PAGE_ALIGN(size) >> PAGE_SHIFT;
+	unsigned long want = vma_pages(vma);
+
+	if (offset_in_page(cpu) || vma->vm_pgoff >= count ||
+	    want > count - vma->vm_pgoff)
+		return -ENXIO;
+	return remap_pfn_range(vma, vma->vm_start,
+			       page_to_pfn(virt_to_page(cpu)) + vma->vm_pgoff,
+			       want << PAGE_SHIFT, vma->vm_page_prot);
+}
+
+static int adp_get_sgtable(struct device *dev, struct sg_table *sgt, void *cpu,
+			   dma_addr_t dma, size_t size, unsigned long attrs)
+{
+	int err = sg_alloc_table(sgt, 1, GFP_KERNEL);
+
+	if (!err)
+		sg_set_page(sgt->sgl, virt_to_page(cpu), PAGE_ALIGN(size),
+			    offset_in_page(cpu));
+	return err;
+}
+
+/*
+ * The platform picks the addresses, so which masks will do is known only from
+ * those it has picked. One that reaches none of them is refused here rather
+ * than at the first mapping.
+ */
+static int adp_dma_supported(struct device *dev, u64 mask)
+{
+	struct adp_companion *c = adp_of(dev);
+	u64 lowest = READ_ONCE(c->ch.dma_min);
+
+	if (lowest == U64_MAX || lowest + ADP_HOST_PAGE - 1 <= mask)
+		return 1;
+	dev_err(dev, "a DMA mask of %#llx reaches none of the platform's addresses, which start at %#llx; this function cannot be used here\n",
+		mask, lowest);
+	return 0;
+}
+
+/* The truth as far as it is known: what the platform has picked up to now. */
+static u64 adp_get_required_mask(struct device *dev)
+{
+	u64 highest = READ_ONCE(adp_of(dev)->ch.dma_max);
+
+	return DMA_BIT_MASK(max(fls64(highest), 32));
+}
+
+static size_t adp_max_mapping_size(struct device *dev)
+{
+	return ADP_MAPPING_MAX;
+}
+
+/* A mapping costs one entry whatever its size: there is no best size but large. */
+static size_t adp_opt_mapping_size(void)
+{
+	return ADP_MAPPING_MAX;
+}
+
+/* Two mappings come out next to each other only by chance: never merge. */
+static unsigned long adp_get_merge_boundary(struct device *dev)
+{
+	return 0;
+}
+
+static const struct dma_map_ops adp_ops[ADP_MAX_COMPANIONS] = {
+	[0 ... ADP_MAX_COMPANIONS - 1] = {
+		.alloc = adp_alloc,
+		.free = adp_free,
+		.ADP_COMPAT_ALLOC_PAGES = adp_alloc_pages,
+		.free_pages = adp_free_pages,
+		.mmap = adp_mmap,
+		.get_sgtable = adp_get_sgtable,
+		.ADP_COMPAT_MAP = ADP_COMPAT_MAP_FN,
+		.ADP_COMPAT_UNMAP = adp_unmap_phys,
+		.map_sg = adp_map_sg,
+		.unmap_sg = adp_unmap_sg,
+#ifdef ADP_HAVE_OPS_MAP_RESOURCE
+		.map_resource = adp_map_resource,
+#endif
+		.sync_single_for_cpu = adp_sync_single_for_cpu,
+		.sync_single_for_device = adp_sync_single_for_device,
+		.sync_sg_for_cpu = adp_sync_sg_for_cpu,
+		.sync_sg_for_device = adp_sync_sg_for_device,
+		.dma_supported = adp_dma_supported,
+		.get_required_mask = adp_get_required_mask,
+		.max_mapping_size = adp_max_mapping_size,
+		.opt_mapping_size = adp_opt_mapping_size,
+		.get_merge_boundary = adp_get_merge_boundary,
+	},
+};
+
+/*
+ * A function that cannot be served must not get an address either. Refusing
+ * every mask makes its driver stop before it tries.
+ */
+static void *adp_refuse_alloc(struct device *dev, size_t size, dma_addr_t *dma,
+			      gfp_t gfp, unsigned long attrs)
+{
+	return NULL;
+}
+
+/**
+ * adp_refuse_map() - the streaming map of a function that is refused
+ * @dev: managed function
+ * @phys: start
+ * @size: bytes
+ * @dir: direction
+ * @attrs: DMA_ATTR_*
+ *
+ * Context: any.
+ * Return: DMA_MAPPING_ERROR.
+ */
+dma_addr_t adp_refuse_map(struct device *dev, phys_addr_t phys, size_t size,
+			  enum dma_data_direction dir, unsigned long attrs)
+{
+	return DMA_MAPPING_ERROR;
+}
+
+static void adp_refuse_unmap(struct device *dev, dma_addr_t dma, size_t size,
+			     enum dma_data_direction dir, unsigned long attrs)
+{
+}
+
+static int adp_refuse_map_sg(struct device *dev, struct scatterlist *sgl,
+			     int nents, enum dma_data_direction dir,
+			     unsigned long attrs)
+{
+	return -EIO;
+}
+
+static void adp_refuse_unmap_sg(struct device *dev, struct scatterlist *sgl,
+				int nents, enum dma_data_direction dir,
+				unsigned long attrs)
+{
+}
+
+static int adp_refuse_mask(struct device *dev, u64 mask)
+{
+	return 0;
+}
+
+static const struct dma_map_ops adp_refuse_ops = {
+	.alloc = adp_refuse_alloc,
+	.ADP_COMPAT_MAP = ADP_COMPAT_REFUSE_FN,
+	.ADP_COMPAT_UNMAP = adp_refuse_unmap,
+	.map_sg = adp_refuse_map_sg,
+	.unmap_sg = adp_refuse_unmap_sg,
+	.dma_supported = adp_refuse_mask,
+};
+
+/**
+ * adp_ops_attach() - take a row of the table
+ * @c: companion
+ *
+ * Context: the caller serializes.
+ * Return: 0, or -ENOSPC if there are too many companions.
+ */
+int adp_ops_attach(struct adp_companion *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < ADP_MAX_COMPANIONS; i++) {
+		if (!adp_slots[i]) {
+			adp_slots[i] = c;
+			c->slot = i;
+			return 0;
+		}
+	}
+	return -ENOSPC;
+}
+
+/**
+ * adp_ops_detach() - give the row back
+ * @c: companion; no device has its ops
+ */
+void adp_ops_detach(struct adp_companion *c)
+{
+	adp_slots[c->slot] = NULL;
+}
+
+/**
+ * adp_ops_install() - serve a function
+ * @c: its companion
+ * @dev: function whose driver is about to be probed
+ */
+void adp_ops_install(struct adp_companion *c, struct device *dev)
+{
+	set_dma_ops(dev, &adp_ops[c->slot]);
+}
+
+/**
+ * adp_ops_refuse() - let no driver of a function have an address
+ * @dev: function whose driver is about to be probed
+ */
+void adp_ops_refuse(struct device *dev)
+{
+	set_dma_ops(dev, &adp_refuse_ops);
+}
+
+/**
+ * adp_ops_remove() - take our ops away
+ * @dev: function without a driver
+ */
+void adp_ops_remove(struct device *dev)
+{
+	set_dma_ops(dev, NULL);
+}

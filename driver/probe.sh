@@ -1,0 +1,84 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Finds out what the kernel headers offer by compiling, not by their version:
+# distributions backport, and version numbers then lie.
+#
+#   probe.sh OUTPUT CC [FLAG...]
+#
+# Writes one ADP_HAVE_* macro per feature found. A difference that exists in
+# two forms is probed in both; if neither compiles the probe cannot tell, and
+# the build stops here instead of in the middle of a source file.
+
+set -u
+
+out=$1
+shift
+
+die()
+{
+	echo "apple_dma_pci: $*" >&2
+	rm -f "$out" "$out.log"
+	exit 1
+}
+
+# compiles SNIPPET CC [FLAG...]: is it valid in a module for this kernel?
+compiles()
+{
+	snippet=$1
+	shift
+	printf '%s\n' '#include <linux/module.h>' '#include <linux/device.h>' \
+		'#include <linux/dma-map-ops.h>' "$snippet" |
+		"$@" -w -fsyntax-only -x c - 2>"$out.log"
+}
+
+# member STRUCT MEMBER: the snippet that is valid if the struct has the member
+member()
+{
+	echo "typeof(((struct $1 *)0)->$2) probe_member;"
+}
+
+: >"$out" || die "cannot write $out"
+
+compiles 'int probe_control;' "$@" || {
+	cat "$out.log" >&2
+	die "the kernel headers do not compile (above); install those of the kernel you build for"
+}
+if compiles "$(member device no_such_member)" "$@"; then
+	die "the compiler accepts anything ($1); the kernel cannot be probed"
+fi
+
+if compiles '#include <linux/unaligned.h>' "$@"; then
+	echo '#define ADP_HAVE_LINUX_UNALIGNED_H 1' >>"$out"
+fi
+
+# bit-fields have no typeof
+if compiles 'void probe_flag(struct device *d) { d->dma_iommu = false; }' "$@"; then
+	echo '#define ADP_HAVE_DEV_DMA_IOMMU 1' >>"$out"
+fi
+
+if compiles "$(member device dma_ops)" "$@"; then
+	echo '#define ADP_HAVE_DEV_DMA_OPS 1' >>"$out"
+fi
+
+if compiles "$(member dma_map_ops map_phys)" "$@"; then
+	echo '#define ADP_HAVE_OPS_MAP_PHYS 1' >>"$out"
+elif compiles "$(member dma_map_ops map_page)" "$@"; then
+	echo '#define ADP_HAVE_OPS_MAP_PAGE 1' >>"$out"
+else
+	die "struct dma_map_ops has neither map_phys nor map_page; this kernel is not supported yet"
+fi
+
+if compiles "$(member dma_map_ops map_resource)" "$@"; then
+	echo '#define ADP_HAVE_OPS_MAP_RESOURCE 1' >>"$out"
+fi
+
+if compiles "$(member dma_map_ops alloc_pages_op)" "$@"; then
+	echo '#define ADP_HAVE_OPS_ALLOC_PAGES_OP 1' >>"$out"
+elif compiles "$(member dma_map_ops alloc_pages)" "$@"; then
+	echo '#define ADP_HAVE_OPS_ALLOC_PAGES 1' >>"$out"
+else
+	die "struct dma_map_ops has neither alloc_pages_op nor alloc_pages; this kernel is not supported yet"
+fi
+
+rm -f "$out.log"

@@ -505,8 +505,8 @@ static void adp_case_stray(struct adp_run *run)
 			return;
 	}
 
-	dev_notice(adp->dev, "stray %s at %pad\n", write ? "write" : "read",
-		   &dma);
+	dev_notice(adp->dev, "%s at %pad, which is not mapped\n",
+		   write ? "write" : "read", &dma);
 	if (write)
 		adp_dev_write(adp, dma, buf, sizeof(buf));
 	else

@@ -1,0 +1,67 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A host that misbehaves once. ADP_FAULT says how, as its x-fault property does:
+#   refuse, short, garbage   a map entry is refused, shortened, answered with garbage
+#   unmap                    an unmap entry is refused
+
+# shellcheck source=adp_lib.sh
+. "$(dirname "$0")/adp_lib.sh"
+adp_start
+[ -n "$ADP_FAULT" ] || adp_skip "ADP_FAULT says no fault, so the host is a good one"
+adp_need_edu
+
+adp_log_mark
+adp_case "memory for mappings" set_new n=64 len=4096 stride=0x10000
+adp_case "mapping" set_map
+mapped=$(adp_fact mapped)
+refused=$(adp_fact refused)
+ktap_print_msg "$mapped mapped, $refused refused, state: $(adp_about "$COMPANION" state)"
+adp_case "what is mapped is right" set_check
+
+case $ADP_FAULT in
+refuse | short)
+	adp_is "one at most is lost" "$refused" -le 1
+	adp_is "the companion is well" "$(adp_about "$COMPANION" state)" = ready
+	[ "$ADP_FAULT" = short ] ||
+		adp_is "the refusal was counted" "$(adp_stat "$COMPANION" refused_maps)" -ge 1
+	adp_case "trying again maps the rest" set_map
+	adp_is "all are mapped" "$(adp_fact live)" -eq 64
+	adp_case "all are right" set_check
+	;;
+garbage)
+	adp_is "garbage was not handed out" "$refused" -ge 1
+	adp_is "one message says why" "$(adp_log | grep -c "apple_dma_pci.*\(broken\|garbage\|answer\|response\)")" -ge 1
+	case $(adp_about "$COMPANION" state) in
+	broken*)
+		adp_case "nothing more is mapped" set_map
+		adp_is "nothing at all" "$(adp_fact mapped)" -eq 0
+		;;
+	*)
+		adp_case "trying again maps the rest" set_map
+		adp_is "all are mapped" "$(adp_fact live)" -eq 64
+		;;
+	esac
+	;;
+esac
+
+adp_case "a list while we are here" sg_new n=40 len=4096 stride=0x10000
+adp_case "mapping it" sg_map want=any
+if [ "$(adp_fact mapped)" -eq 1 ]; then
+	adp_case "it is right" sg_check
+	adp_case "it goes" sg_unmap
+fi
+adp_case "it goes" sg_free
+adp_case "all go" set_unmap
+adp_is "all are gone" "$(adp_fact live)" -eq 0
+
+if [ "$ADP_FAULT" = unmap ]; then
+	adp_is "the refusal was counted" "$(adp_stat "$COMPANION" refused_unmaps)" -ge 1
+	adp_is "what could not be unmapped is kept apart" "$(adp_stat "$COMPANION" quarantined)" -ge 1
+	adp_case "mapping again" set_map
+	adp_is "all are mapped" "$(adp_fact live)" -eq 64
+	adp_case "all are right" set_check
+	adp_case "all go" set_unmap
+fi
+adp_case "the set goes" set_free
+ktap_finished

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What the tests of apple_dma_pci share. Sourced, not run.
+# shellcheck shell=sh
+#
+# A test ends with KSFT_SKIP if this machine has not got what it needs, and
+# leaves the modules as it found them loaded.
+
+adp_here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=ktap_helpers.sh
+. "$adp_here/ktap_helpers.sh"
+
+ADP_PCI=/sys/bus/pci/devices
+ADP_DEBUGFS=/sys/kernel/debug
+ADP_STATE=$ADP_DEBUGFS/apple_dma_pci
+ADP_COMPANION_ID=0x1b36:0x0015
+ADP_EDU_ID=0x1234:0x11e8
+
+adp_skip() {
+	ktap_skip_all "$*"
+	exit "$KSFT_SKIP"
+}
+
+# Begins a test.
+adp_start() {
+	ktap_print_header
+	[ "$(id -u)" -eq 0 ] || adp_skip "only root can"
+	grep -q " $ADP_DEBUGFS debugfs " /proc/mounts ||
+		mount -t debugfs debugfs $ADP_DEBUGFS 2>/dev/null ||
+		adp_skip "debugfs cannot be mounted"
+}
+
+adp_loaded() {
+	[ -d "/sys/module/$1" ]
+}
+
+# adp_load MODULE [PARAMETER...]: from where it was built, or was installed.
+adp_load() {
+	adp_module=$1
+	shift
+	for adp_dir in "$adp_here/modules" "$adp_here/../driver"; do
+		if [ -f "$adp_dir/$adp_module.ko" ]; then
+			insmod "$adp_dir/$adp_module.ko" "$@"
+			return
+		fi
+	done
+	modprobe "$adp_module" "$@"
+}
+
+# The ID of a function as VENDOR:DEVICE.
+adp_id() {
+	echo "$(cat "$ADP_PCI/$1/vendor"):$(cat "$ADP_PCI/$1/device")"
+}
+
+# All functions with the ID $1.
+adp_functions() {
+	for adp_dir in "$ADP_PCI"/*; do
+		adp_bdf=${adp_dir##*/}
+		[ "$(adp_id "$adp_bdf")" != "$1" ] || echo "$adp_bdf"
+	done
+}
+
+adp_companions() {
+	adp_functions $ADP_COMPANION_ID
+}
+
+# The driver of function $1, or nothing.
+adp_driver() {
+	[ ! -e "$ADP_PCI/$1/driver" ] ||
+		basename "$(readlink -f "$ADP_PCI/$1/driver")"
+}
+
+# What the companion $1 says about $2: state, layout, managed.
+adp_about() {
+	cat "$ADP_STATE/$1/$2" 2>/dev/null
+}
+
+# The counter $2 of companion $1.
+adp_stat() {
+	awk -v name="$2" '$1 == name { print $2; found = 1 } END { exit !found }' \
+		"$ADP_STATE/$1/stats"
+}
+
+# Sees to it that our module is there and has a companion to work with.
+adp_need_module() {
+	[ -n "$(adp_companions)" ] || adp_skip "no apple-dma-pci function"
+	adp_loaded apple_dma_pci || adp_load apple_dma_pci ||
+		adp_skip "apple_dma_pci cannot be loaded"
+}
+
+# Picks a managed edu device, the ADP_PICKth: $EDU, and its companion, $COMPANION.
+adp_need_edu() {
+	adp_need_module
+	[ -n "$(adp_functions $ADP_EDU_ID)" ] ||
+		adp_skip "no edu device, whose DMA engine the test uses"
+	adp_loaded adp_test || adp_load adp_test ||
+		adp_skip "adp_test cannot be loaded"
+	adp_left=${ADP_PICK:-1}
+	for COMPANION in $(adp_companions); do
+		EDU=$(adp_about "$COMPANION" managed)
+		[ -d "$ADP_DEBUGFS/adp_test/$EDU" ] || continue
+		adp_left=$((adp_left - 1))
+		[ $adp_left -gt 0 ] || return 0
+	done
+	adp_skip "no managed edu device with its driver"
+}
+
+# Runs the case $*; its last line of output decides: 0, 1, or KSFT_SKIP.
+# What it said is in $RESULT.
+adp_run() {
+	RESULT=
+	if ! echo "$*" >"$ADP_DEBUGFS/adp_test/$EDU/run"; then
+		ktap_print_msg "there is no case '$*'"
+		return "$KSFT_FAIL"
+	fi
+	RESULT=$(cat "$ADP_DEBUGFS/adp_test/$EDU/result")
+	case $(echo "$RESULT" | tail -n 1) in
+	"ok "*) return 0 ;;
+	"skip "*) return "$KSFT_SKIP" ;;
+	esac
+	# shellcheck disable=SC2001
+	echo "$RESULT" | sed 's/^[^#]/# &/'
+	return "$KSFT_FAIL"
+}
+
+# The number behind "$1=" in the last result.
+adp_fact() {
+	echo "$RESULT" | sed -n "s/^$1=//p" | tail -n 1
+}
+
+# adp_case DESCRIPTION CASE...: runs a case as a test of its own.
+adp_case() {
+	adp_what=$1
+	shift
+	adp_run "$@"
+	case $? in
+	0) ktap_test_pass "$adp_what" ;;
+	"$KSFT_SKIP")
+		echo "$RESULT" | grep SKIP
+		ktap_test_skip "$adp_what"
+		;;
+	*) ktap_test_fail "$adp_what" ;;
+	esac
+}
+
+# Runs a command that has nothing to say.
+adp_quiet() {
+	"$@" >/dev/null 2>&1
+}
+
+# adp_is DESCRIPTION ACTUAL OPERATOR EXPECTED: operators of test(1).
+adp_is() {
+	if test "$2" "$3" "$4" 2>/dev/null; then
+		ktap_test_pass "$1"
+	else
+		ktap_print_msg "'$2' $3 '$4' does not hold"
+		ktap_test_fail "$1"
+	fi
+}
+
+# Remembers where the kernel's log ends now.
+adp_log_mark() {
+	ADP_MARK="adp_test: mark $$ $(cat /proc/uptime)"
+	echo "$ADP_MARK" >/dev/kmsg
+}
+
+# The kernel's log since adp_log_mark.
+adp_log() {
+	dmesg | awk -v mark="$ADP_MARK" 'seen { print } index($0, mark) { seen = 1 }'
+}
+
+# Runs a program that speaks TAP as one test.
+adp_program() {
+	adp_what=$1
+	shift
+	"$@" >/tmp/adp_program.$$ 2>&1
+	adp_status=$?
+	sed 's/^/# /' /tmp/adp_program.$$
+	rm -f /tmp/adp_program.$$
+	case $adp_status in
+	0) ktap_test_pass "$adp_what" ;;
+	"$KSFT_SKIP") ktap_test_skip "$adp_what" ;;
+	*) ktap_test_fail "$adp_what" ;;
+	esac
+}

@@ -203,25 +203,24 @@ int adp_channel_sync(struct adp_channel *ch)
 static u32 adp_channel_read_map(struct adp_channel *ch, u32 index,
 				struct adp_map_result *res)
 {
+	struct apple_dma_pci_map_resp_narrow narrow;
+	struct apple_dma_pci_map_resp_wide wide;
+
 	if (ch->layout == ADP_LAYOUT_WIDE) {
-		struct apple_dma_pci_map_resp_wide r;
-
-		memcpy(&r, ch->resp + index * sizeof(r), sizeof(r));
+		memcpy(&wide, ch->resp + index * sizeof(wide), sizeof(wide));
 		barrier();
-		res->id = le64_to_cpu(r.id);
-		res->dma_addr = le64_to_cpu(r.dma_addr);
-		res->dma_len = le64_to_cpu(r.dma_len);
-		return le32_to_cpu(r.status);
-	} else {
-		struct apple_dma_pci_map_resp_narrow r;
-
-		memcpy(&r, ch->resp + index * sizeof(r), sizeof(r));
-		barrier();
-		res->id = le64_to_cpu(r.id);
-		res->dma_addr = le64_to_cpu(r.dma_addr);
-		res->dma_len = le32_to_cpu(r.dma_len);
-		return le32_to_cpu(r.status);
+		res->id = le64_to_cpu(wide.id);
+		res->dma_addr = le64_to_cpu(wide.dma_addr);
+		res->dma_len = le64_to_cpu(wide.dma_len);
+		return le32_to_cpu(wide.status);
 	}
+
+	memcpy(&narrow, ch->resp + index * sizeof(narrow), sizeof(narrow));
+	barrier();
+	res->id = le64_to_cpu(narrow.id);
+	res->dma_addr = le64_to_cpu(narrow.dma_addr);
+	res->dma_len = le32_to_cpu(narrow.dma_len);
+	return le32_to_cpu(narrow.status);
 }
 
 static void adp_channel_account(struct adp_channel *ch, u64 bytes)

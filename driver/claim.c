@@ -94,9 +94,9 @@ static void adp_hook(struct adp_companion *c)
 	if (READ_ONCE(c->ch.broken))
 		why = "its companion's host does not work; reboot the VM";
 	else if (adp_compat_uses_dma_iommu(dev))
-		why = "it is behind an IOMMU of the guest; boot with iommu.passthrough=1 or take the vIOMMU away";
+		why = "a vIOMMU is in front of it; boot with iommu.passthrough=1";
 	else if (!dev_is_dma_coherent(dev))
-		why = "the firmware says that its DMA is not coherent; the platform's is, so mend the device tree (dma-coherent)";
+		why = "firmware says it is not coherent; add dma-coherent to it";
 
 	adp_gate_close(dev, true);
 	if (why) {

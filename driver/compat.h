@@ -22,10 +22,11 @@
 
 /*
  * Without the field set_dma_ops() is an empty inline: the module would build
- * and do nothing, and the managed function would be loose.
+ * and do nothing, and the managed function would be loose. On arm64 CONFIG_XEN
+ * selects it.
  */
 #ifndef ADP_HAVE_DEV_DMA_OPS
-#error "apple_dma_pci needs per-device dma_ops: a kernel with CONFIG_ARCH_HAS_DMA_OPS=y (CONFIG_DMA_OPS=y before 6.12). On arm64 CONFIG_XEN=y selects it."
+#error "apple_dma_pci needs CONFIG_ARCH_HAS_DMA_OPS=y (before 6.12: CONFIG_DMA_OPS=y)"
 #endif
 
 #ifndef DMA_ATTR_MMIO

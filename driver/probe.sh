@@ -66,7 +66,7 @@ if compiles "$(member dma_map_ops map_phys)" "$@"; then
 elif compiles "$(member dma_map_ops map_page)" "$@"; then
 	echo '#define ADP_HAVE_OPS_MAP_PAGE 1' >>"$out"
 else
-	die "struct dma_map_ops has neither map_phys nor map_page; this kernel is not supported yet"
+	die "struct dma_map_ops has neither map_phys nor map_page: unknown kernel"
 fi
 
 if compiles "$(member dma_map_ops map_resource)" "$@"; then
@@ -78,7 +78,7 @@ if compiles "$(member dma_map_ops alloc_pages_op)" "$@"; then
 elif compiles "$(member dma_map_ops alloc_pages)" "$@"; then
 	echo '#define ADP_HAVE_OPS_ALLOC_PAGES 1' >>"$out"
 else
-	die "struct dma_map_ops has neither alloc_pages_op nor alloc_pages; this kernel is not supported yet"
+	die "struct dma_map_ops has neither alloc_pages_op nor alloc_pages: unknown kernel"
 fi
 
 rm -f "$out.log"

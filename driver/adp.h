@@ -355,6 +355,7 @@ unsigned int adp_bounce_drain(struct adp_bounce *bounce);
  * @slot: row in the tables of ops.c
  * @linked: the device link is there
  * @hooked: the managed function has our ops
+ * @settle: lets go of the managed function after a probe that failed
  * @may_bounce: its driver uses the streaming API as it is meant
  * @regs: BAR0
  * @ram: guest RAM when the companion was probed
@@ -375,6 +376,7 @@ struct adp_companion {
 	bool linked;
 	bool hooked;
 	bool may_bounce;
+	struct work_struct settle;
 	void __iomem *regs;
 	struct adp_ram *ram;
 	struct adp_stats stats;

@@ -110,12 +110,12 @@ static void adp_hook(struct adp_companion *c)
 	c->hooked = true;
 }
 
-/* The driver of the managed function has gone, or its probe has failed. */
+/* The managed function has no driver any more. */
 static void adp_unhook(struct adp_companion *c)
 {
 	struct device *dev = &c->managed->dev;
 
-	/* A driver that was there before us keeps its own books. */
+	/* A driver that was there before us kept its own books. */
 	if (c->hooked) {
 		pci_clear_master(c->managed);
 		adp_sweep(c);
@@ -123,8 +123,31 @@ static void adp_unhook(struct adp_companion *c)
 	}
 	adp_ops_remove(dev);
 	adp_gate_close(dev, false);
-	if (!c->linked)
-		c->linked = adp_link(c->pdev, c->managed);
+}
+
+/*
+ * The probe of the managed function's driver has failed. Its devres is freed
+ * only after the kernel has said so, and needs our ops.
+ */
+static void adp_settle(struct work_struct *work)
+{
+	struct adp_companion *c = container_of(work, struct adp_companion, settle);
+	struct pci_dev *managed;
+
+	mutex_lock(&adp_lock);
+	managed = pci_dev_get(c->managed);
+	mutex_unlock(&adp_lock);
+	if (!managed)
+		return;
+
+	/* The lock is the prober's until the probe is over. */
+	device_lock(&managed->dev);
+	mutex_lock(&adp_lock);
+	if (c->managed == managed && !managed->dev.driver)
+		adp_unhook(c);
+	mutex_unlock(&adp_lock);
+	device_unlock(&managed->dev);
+	pci_dev_put(managed);
 }
 
 /* Drivers that map and forget do not call the sync functions a copy needs. */
@@ -186,10 +209,16 @@ static int adp_bus_notify(struct notifier_block *nb, unsigned long action,
 		if (c)
 			adp_hook(c);
 		break;
-	case BUS_NOTIFY_UNBOUND_DRIVER:
 	case BUS_NOTIFY_DRIVER_NOT_BOUND:
 		if (c)
+			schedule_work(&c->settle);
+		break;
+	case BUS_NOTIFY_UNBOUND_DRIVER:
+		if (c) {
 			adp_unhook(c);
+			if (!c->linked)
+				c->linked = adp_link(c->pdev, pdev);
+		}
 		break;
 	case BUS_NOTIFY_REMOVED_DEVICE:
 		if (c)
@@ -283,6 +312,7 @@ int adp_claim(struct adp_companion *c, bool rebind)
 		device_release_driver(&managed->dev);
 	}
 
+	INIT_WORK(&c->settle, adp_settle);
 	mutex_lock(&adp_lock);
 	err = adp_ops_attach(c);
 	if (err)
@@ -320,27 +350,27 @@ out:
 void adp_unclaim(struct adp_companion *c)
 {
 	struct pci_dev *managed;
-	bool bound;
 
 	mutex_lock(&adp_lock);
-	managed = pci_dev_get(c->managed);
-	bound = c->hooked;
+	managed = c->hooked ? pci_dev_get(c->managed) : NULL;
 	mutex_unlock(&adp_lock);
 
 	/* The link has seen to this, where the kernel gave us one. */
-	if (bound)
+	if (managed)
 		device_release_driver(&managed->dev);
 	pci_dev_put(managed);
 
 	mutex_lock(&adp_lock);
 	list_del(&c->node);
 	if (c->managed) {
-		if (!c->managed->dev.driver) {
-			adp_ops_remove(&c->managed->dev);
-			adp_gate_close(&c->managed->dev, false);
-		}
+		if (!c->managed->dev.driver)
+			adp_unhook(c);
 		adp_drop(c);
 	}
+	mutex_unlock(&adp_lock);
+
+	cancel_work_sync(&c->settle);
+	mutex_lock(&adp_lock);
 	adp_ops_detach(c);
 	mutex_unlock(&adp_lock);
 }

@@ -282,6 +282,7 @@ void adp_window_cache_destroy(void);
 void adp_windows_init(struct adp_windows *ws, struct adp_channel *ch,
 		      const struct adp_ram *ram, struct adp_stats *stats);
 unsigned int adp_windows_purge(struct adp_windows *ws);
+void adp_windows_revoke(struct adp_windows *ws);
 void adp_windows_destroy(struct adp_windows *ws);
 void adp_txn_init(struct adp_txn *txn);
 struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,

@@ -384,16 +384,10 @@ void adp_unclaim(struct adp_companion *c)
  */
 void adp_claim_shutdown(struct adp_companion *c)
 {
-	unsigned long flags;
-
 	mutex_lock(&adp_lock);
 	if (c->managed && c->hooked)
 		pci_clear_master(c->managed);
-	adp_windows_purge(&c->windows);
-	spin_lock_irqsave(&c->windows.lock, flags);
-	c->ch.up = false;
-	adp_channel_break(&c->ch, "the machine is shut down");
-	spin_unlock_irqrestore(&c->windows.lock, flags);
+	adp_windows_revoke(&c->windows);
 	mutex_unlock(&adp_lock);
 }
 

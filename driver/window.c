@@ -500,6 +500,49 @@ unsigned int adp_windows_purge(struct adp_windows *ws)
 	return left;
 }
 
+static struct rb_node *adp_windows_revoke_batch(struct adp_windows *ws,
+						struct rb_node *node)
+{
+	struct rb_node *first = node;
+	struct adp_window *w;
+	u32 i = 0;
+
+	adp_channel_begin(ws->ch, APPLE_DMA_PCI_CMD_UNMAP);
+	for (; node; node = rb_next(node)) {
+		w = rb_entry(node, struct adp_window, dma_node);
+		if (adp_channel_add_unmap(ws->ch, w->id, w->size) < 0)
+			break;
+	}
+	if (adp_channel_sync(ws->ch))
+		return NULL;
+	for (; first != node; first = rb_next(first)) {
+		w = rb_entry(first, struct adp_window, dma_node);
+		adp_channel_unmap_result(ws->ch, i++, w->id, w->size);
+	}
+	return node;
+}
+
+/**
+ * adp_windows_revoke() - unmap everything for good, and keep the books
+ * @ws: windows
+ *
+ * For the end of this kernel: the managed function's driver is still there, and
+ * may give back what it holds, but nothing is sent to the host any more.
+ */
+void adp_windows_revoke(struct adp_windows *ws)
+{
+	struct rb_node *node;
+	unsigned long flags;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	node = rb_first(&ws->by_dma);
+	while (node)
+		node = adp_windows_revoke_batch(ws, node);
+	ws->ch->up = false;
+	adp_channel_break(ws->ch, "the machine is shut down");
+	spin_unlock_irqrestore(&ws->lock, flags);
+}
+
 /**
  * adp_windows_destroy() - free the books; the host is not asked anything
  * @ws: windows, purged

@@ -196,43 +196,48 @@ poweroff -f
 """
 
 
+def module_name(path):
+    return re.sub(r"\.ko.*", "", os.path.basename(path)).replace("-", "_")
+
+
 def module_closure(kernel, release, names):
-    """Files of the modules of these names and of all they need, in no order."""
+    """The files of these modules and of all that they want loaded before: {name: (file, [names before])}."""
     root = os.path.join(kernel, "root")
-    files = {}
+    found = {}
     for name in names:
         run = subprocess.run(["modprobe", "-d", root, "-S", release, "--show-depends", name],
                              env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"},
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if run.returncode:
             raise Error(f"the kernel {release} has no module '{name}': {run.stderr.strip()}")
+        before = []
         for line in run.stdout.splitlines():
             if line.startswith("insmod "):
                 path = line.split()[1]
-                files[re.sub(r"\.ko.*", "", os.path.basename(path)).replace("-", "_")] = path
-    return files
+                found.setdefault(module_name(path), (path, list(before)))
+                before.append(module_name(path))
+    return found
 
 
 def add_modules(archive, guest, kernel, release, ours):
-    """All modules flat in one directory, with the index that busybox's modprobe reads."""
+    """All modules flat in one directory, with the indexes that busybox's modprobe reads."""
     where = f"lib/modules/{release}"
-    files = module_closure(kernel, release, guest.modules + guest.available)
-    with open(f"{kernel}/root/lib/modules/{release}/modules.dep") as f:
-        known = {re.sub(r"\.ko.*", "", os.path.basename(p)).replace("-", "_"):
-                 [re.sub(r"\.ko.*", "", os.path.basename(d)).replace("-", "_") for d in deps.split()]
-                 for p, deps in (line.split(":", 1) for line in f)}
+    found = module_closure(kernel, release, guest.modules + guest.available)
     index = []
-    for name, path in sorted(files.items()):
+    for name, (path, before) in found.items():
         with open(path, "rb") as f:
             data = f.read()
         archive.data(f"{where}/{name}.ko", lzma.decompress(data) if path.endswith(".xz") else data)
-        index.append(f"{name}.ko: {' '.join(d + '.ko' for d in known[name])}")
+        # The last one named is loaded first.
+        index.append(f"{name}.ko: {' '.join(f'{b}.ko' for b in reversed(before))}")
     for path in sorted(glob.glob(f"{ours}/*.ko")):
         archive.add(path, f"{where}/{os.path.basename(path)}")
         index.append(f"{os.path.basename(path)}:")
     archive.data(f"{where}/modules.dep", "".join(line + "\n" for line in index).encode())
-    for name in ("modules.alias", "modules.symbols"):
-        archive.data(f"{where}/{name}", b"")
+    with open(f"{kernel}/root/lib/modules/{release}/modules.alias", encoding="utf-8") as f:
+        aliases = [line for line in f if line.split()[-1] in found]
+    archive.data(f"{where}/modules.alias", "".join(aliases).encode())
+    archive.data(f"{where}/modules.symbols", b"")
 
 
 def make_initramfs(guest, path, kernel, release, base, ours, selftests):
@@ -241,6 +246,7 @@ def make_initramfs(guest, path, kernel, release, base, ours, selftests):
     archive.node("dev/console", 5, 1)
     archive.add(f"{base}/busybox", "bin/busybox")
     archive.link("bin/sh", "busybox")
+    archive.link("sbin", "bin")
     add_modules(archive, guest, kernel, release, ours)
     load = []
     if guest.module == "load":

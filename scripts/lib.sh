@@ -54,16 +54,18 @@ with_lock() {
 	} 9>"$cache/lock/$name"
 }
 
-# Says from time to time that a step is still going on, until that step's shell is gone.
+# Says from time to time that a step is still going on and what its log says
+# last, until that step's shell is gone.
 tick() {
-	local what=$1 parent=$2 begun=$SECONDS pause=20
+	local what=$1 log=$2 parent=$3 begun=$SECONDS pause=20 last
 	trap '' INT
 	[ ! -t 2 ] || pause=1
 	while sleep $pause && kill -0 "$parent" 2>/dev/null; do
+		last=$(tail -c 300 "$log" 2>/dev/null | tr -c '[:print:]\n' ' ' | tail -n 1 | cut -c1-40)
 		if [ -t 2 ]; then
-			printf '\r   %s ... %d s' "$what" $((SECONDS - begun)) >&2
+			printf '\r\033[K   %s ... %d s  %s' "$what" $((SECONDS - begun)) "$last" >&2
 		else
-			printf '   %s ... still at it, %d s\n' "$what" $((SECONDS - begun)) >&2
+			printf '   %s ... %d s  %s\n' "$what" $((SECONDS - begun)) "$last" >&2
 		fi
 	done
 }
@@ -75,7 +77,7 @@ step() {
 	shift
 	log=$logs/$(printf '%s' "$what" | tr -cs 'a-zA-Z0-9._+-' '-' | cut -c1-80).log
 	[ -t 2 ] || printf '   %s\n' "$what" >&2
-	tick "$what" $$ </dev/null >/dev/null &
+	tick "$what" "$log" $$ </dev/null >/dev/null &
 	ticker=$!
 	set +e
 	(

@@ -90,6 +90,7 @@ int adp_edu_dma(struct adp_dev *adp, dma_addr_t dma, u32 pos, u32 len,
 {
 	u64 own = ADP_EDU_BUF + pos;
 	u64 cmd = EDU_DMA_RUN;
+	unsigned int tries = 0;
 	ktime_t limit;
 
 	if (to_host)
@@ -106,7 +107,11 @@ int adp_edu_dma(struct adp_dev *adp, dma_addr_t dma, u32 pos, u32 len,
 	while (readl(adp->bar + EDU_DMA_CMD) & EDU_DMA_RUN) {
 		if (ktime_after(ktime_get(), limit))
 			return -ETIMEDOUT;
-		usleep_range(20, 200);
+		/* It is done at once, or takes 100 ms. */
+		if (tries++ < 20)
+			usleep_range(20, 100);
+		else
+			usleep_range(4000, 5000);
 	}
 	return 0;
 }

@@ -207,8 +207,11 @@ struct adp_list *adp_list_make(struct adp_run *run,
 		piece->seed = adp_rnd64(run);
 		pos += piece->len;
 	}
-	for (i = list->n - 1; shape->shuffle && i; i--)
-		swap(list->pieces[i], list->pieces[adp_below(run, i + 1)]);
+	for (i = list->n - 1; shape->shuffle && i; i--) {
+		unsigned int other = adp_below(run, i + 1);
+
+		swap(list->pieces[i], list->pieces[other]);
+	}
 
 	if (sg_alloc_table(&list->sgt, list->n, GFP_KERNEL))
 		goto err;
@@ -346,14 +349,14 @@ bool adp_list_prove(struct adp_run *run, struct adp_list *list, bool write)
 			adp_fail(run, "device: %d", ret);
 			goto out;
 		}
-		for (j = i, k = 0; !write && k < n; j++, k += 2) {
-			struct adp_piece *piece = &list->pieces[j];
+		for (k = 0; !write && k < n; k += 2) {
+			struct adp_piece *piece = &list->pieces[i + k / 2];
 
 			if (!adp_same(&tags[k], len[k], piece->seed, 0, NULL) ||
 			    !adp_same(&tags[k + 1], len[k], piece->seed,
 				      piece->len - len[k], NULL)) {
 				adp_fail(run, "entry %u (%u bytes at %pad) is elsewhere",
-					 j, piece->len, &dma[k]);
+					 i + k / 2, piece->len, &dma[k]);
 				goto out;
 			}
 		}

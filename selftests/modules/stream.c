@@ -484,7 +484,7 @@ static void adp_case_set_check(struct adp_run *run)
 	tags = (u64 *)(dma + ADP_TAGS);
 	len = (u8 *)(tags + ADP_TAGS);
 
-	for (i = 0; i < set->n; i = j) {
+	for (i = 0; i < set->n;) {
 		/* Two pieces each: how it begins and how it ends. */
 		for (j = i, n = 0; j < set->n && n < ADP_TAGS; j++) {
 			struct adp_map *map = &set->maps[j];
@@ -501,19 +501,19 @@ static void adp_case_set_check(struct adp_run *run)
 			break;
 		ret = adp_dev_gather(run->adp, dma, len, tags, n);
 		adp_expect(run, !ret, "device read: %d", ret);
-		for (j = i, k = 0; j < set->n && k < n; j++) {
-			struct adp_map *map = &set->maps[j];
+		for (k = 0; i < j; i++) {
+			struct adp_map *map = &set->maps[i];
 
 			if (!map->live)
 				continue;
 			adp_expect(run,
 				   adp_same(&tags[k], len[k], map->seed, 0, NULL),
-				   "mapping %u begins elsewhere", j);
+				   "mapping %u begins elsewhere", i);
 			k++;
 			adp_expect(run,
 				   adp_same(&tags[k], len[k], map->seed,
 					    map->len - len[k], NULL),
-				   "mapping %u ends elsewhere", j);
+				   "mapping %u ends elsewhere", i);
 			k++;
 			checked++;
 		}

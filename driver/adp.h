@@ -224,7 +224,7 @@ enum adp_window_state {
 /**
  * struct adp_window - one mapping of the host, shared by reference
  * @gpa_node: in adp_windows.by_gpa, keyed by @gpa
- * @dma_node: in adp_windows.by_dma, keyed by @dma, while @mapped
+ * @dma_node: in adp_windows.by_dma, keyed by @dma, once it has an address
  * @link: in the transaction, or in the list of those to unmap
  * @gpa: start in guest memory; the host's key
  * @len: bytes

@@ -271,22 +271,23 @@ int adp_channel_map_result(struct adp_channel *ch, u32 index, u64 gpa, u64 len,
 
 	adp_channel_account(ch, min(res->dma_len, len));
 
-	if (!res->dma_len || res->dma_len > len ||
-	    !IS_ALIGNED(res->dma_len, ADP_HOST_PAGE)) {
+	if (res->dma_len < len)
+		return -EMSGSIZE;
+	if (res->dma_len > len) {
 		adp_channel_break(ch, "the host mapped %#llx bytes of %#llx",
 				  res->dma_len, len);
 		return -EIO;
 	}
 	if (!res->dma_addr || !IS_ALIGNED(res->dma_addr, ADP_HOST_PAGE) ||
-	    res->dma_addr > U64_MAX - res->dma_len) {
+	    res->dma_addr > U64_MAX - len) {
 		adp_channel_break(ch, "the host assigned the impossible address %#llx",
 				  res->dma_addr);
 		return -EIO;
 	}
 
 	ch->dma_min = min(ch->dma_min, res->dma_addr);
-	ch->dma_max = max(ch->dma_max, res->dma_addr + res->dma_len - 1);
-	return res->dma_len < len ? -EMSGSIZE : 0;
+	ch->dma_max = max(ch->dma_max, res->dma_addr + len - 1);
+	return 0;
 }
 
 /**
@@ -381,7 +382,7 @@ static int adp_channel_learn(struct adp_channel *ch)
 		err = 0;
 		goto out;
 	}
-	if (err)
+	if (err && err != -EMSGSIZE)
 		goto leak;
 
 	adp_channel_begin(ch, APPLE_DMA_PCI_CMD_UNMAP);

@@ -159,7 +159,7 @@ static bool adp_window_insert_dma(struct adp_windows *ws, struct adp_window *new
 static void adp_window_free(struct adp_windows *ws, struct adp_window *w)
 {
 	rb_erase(&w->gpa_node, &ws->by_gpa);
-	if (w->mapped)
+	if (!RB_EMPTY_NODE(&w->dma_node))
 		rb_erase(&w->dma_node, &ws->by_dma);
 	kmem_cache_free(adp_window_cache, w);
 }
@@ -226,6 +226,7 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 	w->len = end - start;
 	w->refs = 1;
 	w->state = ADP_WINDOW_PENDING;
+	RB_CLEAR_NODE(&w->dma_node);
 	adp_window_insert_gpa(ws, w);
 	list_add_tail(&w->link, &txn->misses);
 	return w;
@@ -245,15 +246,17 @@ static int adp_window_settle(struct adp_windows *ws, struct adp_window *w,
 	w->id = res.id;
 	w->dma = res.dma_addr;
 	w->size = res.dma_len;
+	w->mapped = true;
+	/* A partial mapping is a failure; the caller's put unmaps it. */
+	if (err)
+		return -ENOSPC;
 	if (!adp_window_insert_dma(ws, w)) {
 		adp_channel_break(ws->ch, "the host assigned %#llx, which is in use",
 				  w->dma);
 		return -EIO;
 	}
-	w->mapped = true;
 	w->state = ADP_WINDOW_LIVE;
-	/* A partial mapping is a failure; the caller's put unmaps it. */
-	return err ? -ENOSPC : 0;
+	return 0;
 }
 
 /**

@@ -4,6 +4,7 @@
 # A host that misbehaves once. ADP_FAULT says how, as its x-fault property does:
 #   refuse, short, garbage   a map entry is refused, shortened, answered with garbage
 #   unmap                    an unmap entry is refused
+# ADP_LEN: bytes of each mapping.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -12,7 +13,7 @@ adp_start
 adp_need_edu
 
 adp_log_mark
-adp_case "memory for mappings" set_new n=64 len=4096 stride=0x10000
+adp_case "memory for mappings" set_new n=64 "len=${ADP_LEN:-4096}" stride=0x10000
 adp_case "mapping" set_map
 mapped=$(adp_fact mapped)
 refused=$(adp_fact refused)

@@ -12,7 +12,7 @@ adp_start
 [ -n "$ADP_STRAY" ] || adp_skip "ADP_STRAY does not ask for it"
 adp_need_edu
 
-adp_case "all is well before" map n=4
+adp_run map n=4 || ktap_exit_fail_msg "not even a good access works"
 case $ADP_STRAY in
 unmapped) adp_run stray "dir=${ADP_DIR:-to}" ;;
 *) adp_run stray "dir=${ADP_DIR:-to}" "addr=$ADP_STRAY" ;;

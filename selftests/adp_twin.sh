@@ -20,7 +20,7 @@ done
 
 EDU=$twin
 before=$(cat "$ADP_STATE/$COMPANION/stats")
-for case in "map n=24" "share rounds=2" "sync" "sg n=1000" "alloc n=11" "alloc kind=pages max=0x10000" \
+for case in "map n=24" "share rounds=2" "sync" "sg n=1000" "alloc n=9 max=0x100000" "alloc kind=pages max=0x10000" \
 	    "sgtable" "pool" "mask bits=64" "soak ops=500" "smp ms=300"; do
 	# shellcheck disable=SC2086
 	adp_case "not managed: $case" $case

@@ -24,35 +24,33 @@ case $ADP_FAULT in
 refuse | short)
 	adp_is "one at most is lost" "$refused" -le 1
 	adp_is "the companion is well" "$(adp_about "$COMPANION" state)" = ready
-	[ "$ADP_FAULT" = short ] ||
-		adp_is "the refusal was counted" "$(adp_stat "$COMPANION" refused_maps)" -ge 1
 	adp_case "trying again maps the rest" set_map
 	adp_is "all are mapped" "$(adp_fact live)" -eq 64
 	adp_case "all are right" set_check
 	;;
 garbage)
 	adp_is "garbage was not handed out" "$refused" -ge 1
-	adp_is "one message says why" "$(adp_log | grep -c "apple_dma_pci.*\(broken\|garbage\|answer\|response\)")" -ge 1
-	case $(adp_about "$COMPANION" state) in
-	broken*)
-		adp_case "nothing more is mapped" set_map
-		adp_is "nothing at all" "$(adp_fact mapped)" -eq 0
-		;;
-	*)
-		adp_case "trying again maps the rest" set_map
-		adp_is "all are mapped" "$(adp_fact live)" -eq 64
-		;;
-	esac
+	adp_is "one message says why" "$(adp_log | grep -c "apple_dma_pci.*every mapping fails from now on")" -eq 1
+	adp_is "the companion is called broken" "$(adp_about "$COMPANION" state | cut -c 1-8)" = "broken: "
+	adp_case "nothing more is mapped" set_map
+	adp_is "nothing at all" "$(adp_fact mapped)" -eq 0
 	;;
 esac
 
+live=$(adp_stat "$COMPANION" live_mappings)
 adp_case "a list while we are here" sg_new n=40 len=4096 stride=0x10000
-adp_case "mapping it" sg_map want=any
+adp_case "mapping the list" sg_map want=any
 if [ "$(adp_fact mapped)" -eq 1 ]; then
-	adp_case "it is right" sg_check
-	adp_case "it goes" sg_unmap
+	adp_case "the list is right" sg_check
+	adp_case "the list is unmapped" sg_unmap
+else
+	adp_is "a refused list leaves nothing" "$(adp_stat "$COMPANION" live_mappings)" -eq "$live"
+	[ "$ADP_FAULT" = garbage ] ||
+		adp_case "the list is mapped when it is tried again" sg_map
 fi
-adp_case "it goes" sg_free
+adp_case "the list goes" sg_free
+[ "$ADP_FAULT" != refuse ] ||
+	adp_is "the refusal was counted" "$(adp_stat "$COMPANION" refused_maps)" -ge 1
 adp_case "all go" set_unmap
 adp_is "all are gone" "$(adp_fact live)" -eq 0
 

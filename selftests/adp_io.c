@@ -18,7 +18,7 @@
 #include "kselftest.h"
 
 #define SECTOR		512
-#define MAX_IO		(1 << 20)
+#define MAX_IO		(1024 * 1024)
 #define MAX_IOV		16
 #define ARENA		(MAX_IO * 4)
 
@@ -197,7 +197,7 @@ static bool job_run(struct job *job, unsigned int ops)
 	return job_all(job, false);
 }
 
-static unsigned long number(const char *text, unsigned long max)
+static unsigned long positive(const char *text, unsigned long max)
 {
 	unsigned long value;
 	char *end;
@@ -212,6 +212,13 @@ static unsigned long number(const char *text, unsigned long max)
 	return value;
 }
 
+__attribute__((noreturn)) static void usage(void)
+{
+	fprintf(stderr,
+		"usage: adp_io [-j jobs] [-n operations] [-m MiB] [-s seed] FILE\n");
+	exit(KSFT_FAIL);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long jobs = 2, ops = 200, mib = 16, seed = 1;
@@ -222,26 +229,23 @@ int main(int argc, char **argv)
 	while ((opt = getopt(argc, argv, "j:n:m:s:")) != -1) {
 		switch (opt) {
 		case 'j':
-			jobs = number(optarg, 64);
+			jobs = positive(optarg, 64);
 			break;
 		case 'n':
-			ops = number(optarg, UINT_MAX);
+			ops = positive(optarg, UINT_MAX);
 			break;
 		case 'm':
-			mib = number(optarg, 1 << 20);
+			mib = positive(optarg, 1024 * 1024);
 			break;
 		case 's':
-			seed = number(optarg, ULONG_MAX);
+			seed = positive(optarg, ULONG_MAX);
 			break;
 		default:
-			fprintf(stderr, "usage: adp_io [-j jobs] [-n operations] [-m MiB] [-s seed] FILE\n");
-			return KSFT_FAIL;
+			usage();
 		}
 	}
-	if (optind + 1 != argc) {
-		fprintf(stderr, "usage: adp_io [-j jobs] [-n operations] [-m MiB] [-s seed] FILE\n");
-		return KSFT_FAIL;
-	}
+	if (optind + 1 != argc)
+		usage();
 
 	ksft_print_header();
 	fd = open(argv[optind], O_RDWR | O_CREAT | O_DIRECT, 0600);

@@ -30,7 +30,7 @@ static uint8_t stream(uint64_t seed, uint64_t pos)
 	return mix(seed ^ (pos >> 3)) >> (8 * (pos & 7));
 }
 
-static bool holds(const volatile uint8_t *mem, size_t len, uint64_t seed,
+static bool holds(const uint8_t *mem, size_t len, uint64_t seed,
 		  uint64_t pos)
 {
 	size_t i;
@@ -47,7 +47,7 @@ static bool holds(const volatile uint8_t *mem, size_t len, uint64_t seed,
 
 /* Runs a case of the module. */
 __attribute__((format(printf, 1, 2)))
-static bool run(const char *fmt, ...)
+static bool start(const char *fmt, ...)
 {
 	char path[PATH_MAX], text[8192], *last;
 	va_list args;
@@ -88,8 +88,8 @@ static bool try(int fd, const char *kind, size_t size)
 	bool ok = true;
 	size_t i;
 
-	if (!run("buf_new kind=%s size=%zu", kind, size) ||
-	    !run("buf_fill seed=%zu", size))
+	if (!start("buf_new kind=%s size=%zu", kind, size) ||
+	    !start("buf_fill seed=%zu", size))
 		return false;
 
 	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -101,8 +101,8 @@ static bool try(int fd, const char *kind, size_t size)
 		ok = false;
 	for (i = 0; i < size; i++)
 		mem[i] = stream(size + 1, i);
-	ok = run("buf_check seed=%zu", size + 1) && ok;
-	ok = run("buf_fill seed=%zu", size + 2) && holds(mem, size, size + 2, 0) &&
+	ok = start("buf_check seed=%zu", size + 1) && ok;
+	ok = start("buf_fill seed=%zu", size + 2) && holds(mem, size, size + 2, 0) &&
 	     ok;
 
 	/* A part of it is the right part. */
@@ -123,7 +123,7 @@ static bool try(int fd, const char *kind, size_t size)
 		munmap(part, 2 * page);
 	}
 	munmap(mem, size);
-	return run("buf_free") && ok;
+	return start("buf_free") && ok;
 }
 
 int main(int argc, char **argv)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The ends of RAM and its holes, and mappings of many MiB.
+# ADP_ODD=1: RAM has ends within a host page, and free pages there.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -10,6 +11,12 @@ adp_need_edu
 
 adp_case "first and last pages of every range of RAM, and not beyond" ram
 echo "$RESULT" | grep 'RAM \['
+if [ -n "$ADP_ODD" ]; then
+	for ctx in process irqoff hardirq; do
+		adp_case "pages that share a host page with a hole, $ctx" edge "ctx=$ctx"
+		echo "$RESULT" | grep 'a page at'
+	done
+fi
 adp_case "one mapping of 1 MiB" big len=0x100000
 adp_case "one mapping of 4 MiB" big len=0x400000
 adp_case "one mapping of 64 MiB" big len=0x4000000

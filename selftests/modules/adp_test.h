@@ -33,6 +33,7 @@ struct adp_set;
  * @ADP_IRQOFF: a process with interrupts off, under a spinlock
  * @ADP_SOFTIRQ: a tasklet
  * @ADP_HARDIRQ: an interrupt handler
+ * @ADP_REMOTE: another CPU's interrupt handler, in the midst of what that does
  * @ADP_NR_CTX: how many there are
  */
 enum adp_ctx {
@@ -41,6 +42,7 @@ enum adp_ctx {
 	ADP_IRQOFF,
 	ADP_SOFTIRQ,
 	ADP_HARDIRQ,
+	ADP_REMOTE,
 	ADP_NR_CTX,
 };
 

@@ -3,8 +3,10 @@
  * Calling something from each context that a driver may call the DMA API from.
  */
 #include <linux/bottom_half.h>
+#include <linux/cpumask.h>
 #include <linux/interrupt.h>
 #include <linux/irq_work.h>
+#include <linux/smp.h>
 
 #include "adp_test.h"
 
@@ -22,6 +24,7 @@ static const char * const adp_ctx_names[ADP_NR_CTX] = {
 	[ADP_IRQOFF] = "irqoff",
 	[ADP_SOFTIRQ] = "softirq",
 	[ADP_HARDIRQ] = "hardirq",
+	[ADP_REMOTE] = "remote",
 };
 
 const char *adp_ctx_name(enum adp_ctx ctx)
@@ -48,6 +51,9 @@ bool adp_ctx_is(enum adp_ctx ctx)
 		return in_serving_softirq() && !in_hardirq();
 	case ADP_HARDIRQ:
 		return in_hardirq() && irqs_disabled();
+	case ADP_REMOTE:
+		/* An idle CPU takes the call without an interrupt. */
+		return irqs_disabled();
 	default:
 		return false;
 	}
@@ -69,11 +75,22 @@ static void adp_call_irq(struct irq_work *work)
 	complete(&call->done);
 }
 
+/* The next one after this, which is this one if it is alone. */
+static unsigned int adp_other_cpu(void)
+{
+	unsigned int cpu = cpumask_next(raw_smp_processor_id(),
+					cpu_online_mask);
+
+	return cpu < nr_cpu_ids ? cpu : cpumask_first(cpu_online_mask);
+}
+
 void adp_call(enum adp_ctx ctx, void (*fn)(void *arg), void *arg)
 {
 	struct adp_call call = { .fn = fn, .arg = arg };
 	unsigned long flags;
+	/* of this call alone: two CPUs shall meet inside the operation */
 	spinlock_t lock;
+	unsigned int cpu;
 
 	switch (ctx) {
 	case ADP_BH:
@@ -82,7 +99,6 @@ void adp_call(enum adp_ctx ctx, void (*fn)(void *arg), void *arg)
 		local_bh_enable();
 		break;
 	case ADP_IRQOFF:
-		/* Its own lock: two CPUs shall meet inside the operation. */
 		spin_lock_init(&lock);
 		spin_lock_irqsave(&lock, flags);
 		fn(arg);
@@ -101,6 +117,11 @@ void adp_call(enum adp_ctx ctx, void (*fn)(void *arg), void *arg)
 		irq_work_queue(&call.irq);
 		wait_for_completion(&call.done);
 		irq_work_sync(&call.irq);
+		break;
+	case ADP_REMOTE:
+		cpu = adp_other_cpu();
+		if (smp_call_function_single(cpu, fn, arg, true))
+			adp_call(ADP_HARDIRQ, fn, arg);
 		break;
 	default:
 		fn(arg);

@@ -341,6 +341,67 @@ static void adp_case_ram(struct adp_run *run)
 }
 
 /*
+ * Pages of our own that share a host page with something that is no RAM: the
+ * host must not be asked for it, and the mapping works all the same. Memory is
+ * taken until there are some; without such places there is nothing to find.
+ */
+static void adp_case_edge(struct adp_run *run)
+{
+	struct adp_dev *adp = run->adp;
+	struct adp_ram *ram = adp_ram_ranges(run);
+	unsigned int want = adp_arg(run, "n", 2);
+	unsigned int max = adp_arg(run, "pages", 80000);
+	enum adp_ctx ctx = adp_arg_ctx(run);
+	struct page *page, *next;
+	unsigned int found = 0;
+	LIST_HEAD(pages);
+
+	if (!ram)
+		return;
+	while (found < want && max--) {
+		struct adp_map map = {
+			.kind = ADP_PAGE, .len = PAGE_SIZE,
+			.dir = DMA_BIDIRECTIONAL, .seed = adp_rnd64(run),
+		};
+		u64 phys;
+
+		page = alloc_page(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+		if (!page)
+			break;
+		list_add(&page->lru, &pages);
+		phys = page_to_phys(page);
+		if (adp_ram_holds(ram, ALIGN_DOWN(phys, ADP_HOST_PAGE),
+				  ALIGN(phys + 1, ADP_HOST_PAGE) - 1))
+			continue;
+
+		found++;
+		adp_say(run, "a page at 0x%llx", phys);
+		map.cpu = page_address(page);
+		adp_fill(map.cpu, map.len, map.seed, 0);
+		if (adp_map(adp, &map, ctx)) {
+			adp_fail(run, "it is not mapped");
+			continue;
+		}
+		adp_prove(run, &map, ctx);
+		adp_unmap(adp, &map, ctx);
+		adp_prove_unmapped(run, &map);
+
+		map.dir = DMA_FROM_DEVICE;
+		if (!adp_map(adp, &map, ctx)) {
+			adp_prove(run, &map, ctx);
+			adp_unmap(adp, &map, ctx);
+			adp_prove_unmapped(run, &map);
+		}
+	}
+	list_for_each_entry_safe(page, next, &pages, lru)
+		__free_page(page);
+	kfree(ram);
+	adp_fact(run, "found", found);
+	if (!found)
+		adp_skip(run, "no free page at an end of RAM");
+}
+
+/*
  * One mapping of len= bytes (0: as many as dma_max_mapping_size() says), of
  * memory around a page of ours. want=refused: it is too long.
  */
@@ -520,6 +581,7 @@ const struct adp_case adp_misc_cases[] = {
 	{ "sizes", adp_case_sizes },
 	{ "resource", adp_case_resource },
 	{ "ram", adp_case_ram },
+	{ "edge", adp_case_edge },
 	{ "big", adp_case_big },
 	{ "unknown", adp_case_unknown },
 	{ "stray", adp_case_stray },

@@ -183,7 +183,7 @@ trouble() { echo "adp-vm: trouble: $*" >/dev/kmsg; }
 @LOAD@
 cd /selftests 2>/dev/null || cd /tmp
 sh /etc/script >/dev/@OUT@ 2>&1 </dev/null
-echo "adp-vm: exit $?" >/dev/@OUT@
+printf '\\nadp-vm: exit %d\\n' $? >/dev/@OUT@
 cd /
 sync
 for m in $(awk '$3 !~ /^(rootfs|proc|sysfs|devtmpfs|debugfs|tracefs|tmpfs)$/ { print $2 }' /proc/mounts); do
@@ -390,6 +390,9 @@ def command_line(guest, work, kernel, base, qemu):
             "-chardev", f"file,id=console,path={work}/console", "-serial", "chardev:console",
             "-chardev", f"file,id=out,path={work}/out", "-serial", "chardev:out",
             "-qmp", f"unix:{work}/qmp,server=on,wait=off"]
+    if guest.arch == "x86_64":
+        # SeaBIOS would use NVMe drives before Linux, and that would be stray DMA.
+        args += ["-bios", "qboot.rom"]
     if not guest.reboot:
         args.append("-no-reboot")
     if guest.icount:
@@ -431,7 +434,7 @@ def watch(process, work, guest, result):
 
 def judge(guest, result):
     """What the guest and QEMU left behind, into the result."""
-    marker = re.compile(r"^adp-vm: exit (\d+)\n", re.M)
+    marker = re.compile(r"\nadp-vm: exit (\d+)\n")
     found = marker.search(result.output)
     if found:
         result.status = int(found.group(1))

@@ -47,7 +47,7 @@ demo:
 	@scripts/demo
 
 check:
-	@scripts/check $(TESTS)
+	@set -f; scripts/check $(TESTS)
 
 dist:
 	@scripts/dist

@@ -60,7 +60,8 @@ tick() {
 	local what=$1 log=$2 parent=$3 begun=$SECONDS pause=20 last
 	trap '' INT
 	[ ! -t 2 ] || pause=1
-	while sleep $pause && kill -0 "$parent" 2>/dev/null; do
+	while sleep 1 && kill -0 "$parent" 2>/dev/null; do
+		[ $(((SECONDS - begun) % pause)) -eq 0 ] || continue
 		last=$(tail -c 300 "$log" 2>/dev/null | tr -c '[:print:]\n' ' ' | tail -n 1 | cut -c1-40)
 		if [ -t 2 ]; then
 			printf '\r\033[K   %s ... %d s  %s' "$what" $((SECONDS - begun)) "$last" >&2
@@ -252,14 +253,26 @@ fetch_debs() {
 	)
 }
 
-# The versions of what is used, for the reader of build/versions.txt.
+# note_versions WHAT FILE: what is used, for the reader of build/versions.txt.
 note_versions() {
-	local what=$1 file=$2
+	local what=$1 file=$2 all=$top/build/versions.txt
 	mkdir -p "$top/build"
 	(
 		flock 9
-		touch "$top/build/versions.txt"
-		sed "s#^#$what #" "$file" | sort -u - "$top/build/versions.txt" >"$top/build/versions.txt.new"
-		mv "$top/build/versions.txt.new" "$top/build/versions.txt"
+		{
+			grep -v "^$what " "$all" 2>/dev/null || :
+			sed "s#^#$what #" "$file"
+		} | sort >"$all.new"
+		mv "$all.new" "$all"
 	) 9>"$cache/lock/versions"
+}
+
+# kernel_targets: "NAME ARCH" of every kernel of kernels.conf, architecture and page size.
+kernel_targets() {
+	local name pages
+	while read -r name _ _ pages; do
+		echo "$name arm64"
+		[ "$pages" != 16k ] || echo "$name-16k arm64"
+		echo "$name x86_64"
+	done < <(grep '^[^#]' "$top/scripts/kernels.conf")
 }

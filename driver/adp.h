@@ -7,6 +7,7 @@
 #define ADP_H
 
 #include <linux/apple_dma_pci.h>
+#include <linux/atomic.h>
 #include <linux/dma-direction.h>
 #include <linux/list.h>
 #include <linux/pci.h>
@@ -52,7 +53,9 @@
  * @live_bytes: bytes in them
  * @peak_mappings: the most @live_mappings has been
  * @peak_bytes: the most @live_bytes has been
- * @shared_hits: requests that a live window served without a doorbell
+ * @reclaimed: idle windows unmapped because the budget was needed
+ * @aged: idle windows unmapped because they were old
+ * @retries: batches sent again after a refusal
  * @quarantined: windows whose unmap the host refused, or could not be asked for
  * @coherent_bytes: bytes in the coherent pool
  *
@@ -69,7 +72,9 @@ struct adp_stats {
 	u64 live_bytes;
 	u64 peak_mappings;
 	u64 peak_bytes;
-	u64 shared_hits;
+	u64 reclaimed;
+	u64 aged;
+	u64 retries;
 	u64 quarantined;
 	u64 coherent_bytes;
 };
@@ -208,93 +213,233 @@ __printf(2, 3) void adp_channel_break(struct adp_channel *ch, const char *fmt, .
 
 /* window.c: which guest memory is mapped, where, for whom. */
 
+/*
+ * Windows that a companion can have. Their numbers have 16 bits and 0 is none,
+ * which leaves one less than the platform's 65,536 mappings.
+ */
+#define ADP_WINDOW_IDS		65536
+
+/* Windows whose books are allocated together: 20 KiB, whole pages of any size. */
+#define ADP_WINDOW_CHUNK	512
+
+/* Host pages that one leaf of a page table speaks for: 16 MiB. */
+#define ADP_LEAF_SHIFT		10
+#define ADP_LEAF_PAGES		BIT(ADP_LEAF_SHIFT)
+
 /**
  * enum adp_window_state - the life of a window
- * @ADP_WINDOW_PENDING: to be sent with the batch that is being put together;
- *	seen only by the holder of the lock
+ * @ADP_WINDOW_FREE: not in use
+ * @ADP_WINDOW_PENDING: to be sent with the batch that is being put together
  * @ADP_WINDOW_LIVE: mapped
+ * @ADP_WINDOW_PARTIAL: the host has mapped less than was asked for
+ * @ADP_WINDOW_FAILED: not mapped; goes when its last user does
+ * @ADP_WINDOW_DYING: has no user; to be unmapped with a batch
  * @ADP_WINDOW_QUARANTINED: mapped for all we know, but never used again
+ *
+ * Without the lock only a window that is ADP_WINDOW_LIVE can be had.
  */
 enum adp_window_state {
+	ADP_WINDOW_FREE,
 	ADP_WINDOW_PENDING,
 	ADP_WINDOW_LIVE,
+	ADP_WINDOW_PARTIAL,
+	ADP_WINDOW_FAILED,
+	ADP_WINDOW_DYING,
 	ADP_WINDOW_QUARANTINED,
 };
 
 /**
  * struct adp_window - one mapping of the host, shared by reference
- * @gpa_node: in adp_windows.by_gpa, keyed by @gpa
- * @dma_node: in adp_windows.by_dma, keyed by @dma, once it has an address
- * @link: in the transaction, or in the list of those to unmap
- * @gpa: start in guest memory; the host's key
- * @len: bytes
- * @dma: address that the platform assigned to @gpa
+ * @refs: mappings that use it; far below 0 while it is not ADP_WINDOW_LIVE
+ * @gpa: start in guest memory, in host pages; the host's key
+ * @pages: host pages
+ * @dma: address that the platform assigned, in host pages
+ * @partial: bytes that the host has mapped of one that is ADP_WINDOW_PARTIAL
  * @id: the host's handle
- * @size: bytes that the host says it mapped
- * @refs: mappings that use the window
+ * @wanted: users of a window that is not live (yet)
+ * @self: its number
+ * @next: next window in the chain of its start, or in that of free numbers
+ * @link: next window in a struct adp_list
+ * @stamp: tick of the last use
+ * @extra: host pages beyond those that were asked for
  * @state: enum adp_window_state
- * @mapped: the host holds it
+ *
+ * There may be 65,535 of them, so they are small. Their memory stays while the
+ * companion does: who holds a number that has become stale takes a reference,
+ * looks again, and gives it back.
  */
 struct adp_window {
-	struct rb_node gpa_node;
-	struct rb_node dma_node;
-	struct list_head link;
-	u64 gpa;
-	u64 len;
-	u64 dma;
+	atomic_t refs;
+	u32 gpa;
+	u32 pages;
+	union {
+		u32 dma;
+		u32 partial;
+	};
 	u64 id;
-	u64 size;
-	unsigned int refs;
+	u32 wanted;
+	u16 self;
+	u16 next;
+	u16 link;
+	u16 stamp;
+	u16 extra;
 	u8 state;
-	bool mapped;
+};
+
+/**
+ * struct adp_leaf - a part of a page table: which window a host page is in
+ * @id: number of the window by page, 0 if there is none
+ */
+struct adp_leaf {
+	u16 id[ADP_LEAF_PAGES];
+};
+
+/**
+ * struct adp_list - windows, by number
+ * @first: 0 if there is none; the others follow by adp_window.link
+ * @last: the other end
+ */
+struct adp_list {
+	u16 first;
+	u16 last;
 };
 
 /**
  * struct adp_windows - all windows of one companion
- * @lock: protects everything here, the channel and the statistics
  * @ch: the channel
  * @ram: what may be sent
+ * @lazy: windows without users stay mapped
+ * @tick: coarse time, see adp_windows_age()
+ * @by_gpa: leaves by guest address; some window that a page is in, if any
+ * @nr_gpa: leaves that there can be
+ * @by_dma: leaves by DMA address; no two windows are at one address
+ * @chunk: the windows, ADP_WINDOW_CHUNK at a time
+ * @lock: protects what follows, the channel, the statistics and all writing
+ *	but to adp_window.refs and adp_window.stamp
  * @stats: counters of the companion
- * @by_gpa: all windows by start GPA; no two are equal
- * @by_dma: those that the host holds by DMA address; no two overlap
+ * @starts: first window of the chain of a start, by hash
+ * @free: first free number
+ * @used: numbers that have been in use, 0 included
+ * @hand: where the search for idle windows goes on
+ * @roomy: all RAM fits the budget, so large windows waste nothing
+ * @extra_pages: host pages in windows beyond those that were asked for
+ * @max_bytes: the budget, in bytes
+ * @max_mappings: the budget, in mappings
+ * @age: ticks that a window may be idle
+ * @period: jiffies in a tick
+ * @aging: the clock
  * @ratelimit: for messages about failures
  */
 struct adp_windows {
-	spinlock_t lock; /* see above */
 	struct adp_channel *ch;
 	const struct adp_ram *ram;
+	bool lazy;
+	u16 tick;
+	struct adp_leaf **by_gpa;
+	unsigned int nr_gpa;
+	struct xarray by_dma;
+	struct adp_window *chunk[ADP_WINDOW_IDS / ADP_WINDOW_CHUNK];
+
+	spinlock_t lock; /* see above */
 	struct adp_stats *stats;
-	struct rb_root by_gpa;
-	struct rb_root by_dma;
+	u16 *starts;
+	u16 free;
+	unsigned int used;
+	unsigned int hand;
+	bool roomy;
+	u64 extra_pages;
+	u64 max_bytes;
+	u64 max_mappings;
+	u16 age;
+	unsigned long period;
+	struct delayed_work aging;
 	struct ratelimit_state ratelimit;
 };
 
 /**
  * struct adp_txn - windows that one request lacks
- * @misses: windows in state ADP_WINDOW_PENDING, in the order they were asked for
+ * @misses: in the order they were asked for
+ * @exact: only what was asked for is mapped
+ * @tries: how often the host has refused it
  */
 struct adp_txn {
-	struct list_head misses;
+	struct adp_list misses;
+	bool exact;
+	u8 tries;
 };
 
-int adp_window_cache_create(void);
-void adp_window_cache_destroy(void);
-void adp_windows_init(struct adp_windows *ws, struct adp_channel *ch,
-		      const struct adp_ram *ram, struct adp_stats *stats);
+int adp_windows_init(struct adp_windows *ws, struct adp_channel *ch,
+		     const struct adp_ram *ram, struct adp_stats *stats,
+		     bool lazy, unsigned int idle_ms);
 unsigned int adp_windows_purge(struct adp_windows *ws);
 void adp_windows_revoke(struct adp_windows *ws);
 void adp_windows_destroy(struct adp_windows *ws);
-void adp_txn_init(struct adp_txn *txn);
+void adp_txn_init(struct adp_windows *ws, struct adp_txn *txn, bool exact);
+bool adp_windows_make_room(struct adp_windows *ws, struct adp_txn *txn);
 struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 				    u64 start, u64 end);
 int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn);
-void __adp_window_put(struct adp_windows *ws, struct list_head *gone,
-		      struct adp_window *w);
-void __adp_windows_release(struct adp_windows *ws, struct list_head *gone);
-struct adp_window *__adp_window_find(struct adp_windows *ws, u64 dma);
-struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end);
+void __adp_window_put(struct adp_windows *ws, struct adp_list *gone,
+		      struct adp_window *w, unsigned int n);
+void __adp_windows_release(struct adp_windows *ws, struct adp_list *gone);
+struct adp_window *adp_window_hit(struct adp_windows *ws, u64 start, u64 end);
+struct adp_window *adp_window_find(struct adp_windows *ws, u64 dma);
+bool adp_window_drop(struct adp_windows *ws, struct adp_window *w,
+		     unsigned int n);
+struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end,
+				  bool exact);
 bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w);
 void adp_windows_complain(struct adp_windows *ws, u64 bytes, const char *why);
+
+/**
+ * adp_window_covers() - does a window hold a piece of memory
+ * @w: window that the caller has a reference to
+ * @start: first byte
+ * @end: one past the last byte
+ */
+static inline bool adp_window_covers(const struct adp_window *w, u64 start,
+				     u64 end)
+{
+	u64 gpa = (u64)w->gpa << APPLE_DMA_PCI_HOST_PAGE_SHIFT;
+	u64 len = (u64)w->pages << APPLE_DMA_PCI_HOST_PAGE_SHIFT;
+
+	return start >= gpa && end <= gpa + len;
+}
+
+/**
+ * __adp_window_ref() - more references to a window
+ * @w: window that the caller has got and not committed yet
+ * @n: how many
+ *
+ * Context: any; the caller holds the lock.
+ */
+static inline void __adp_window_ref(struct adp_window *w, unsigned int n)
+{
+	if (w->state == ADP_WINDOW_LIVE)
+		atomic_add(n, &w->refs);
+	else
+		w->wanted += n;
+}
+
+/**
+ * adp_window_dma() - the DMA address of memory that a window holds
+ * @w: mapped window that the caller has a reference to
+ * @phys: guest address
+ */
+static inline u64 adp_window_dma(const struct adp_window *w, u64 phys)
+{
+	return phys + (((u64)w->dma - w->gpa) << APPLE_DMA_PCI_HOST_PAGE_SHIFT);
+}
+
+/**
+ * adp_window_holds() - does a window have a DMA address
+ * @w: mapped window that the caller has a reference to
+ * @dma: address
+ */
+static inline bool adp_window_holds(const struct adp_window *w, u64 dma)
+{
+	return (dma >> APPLE_DMA_PCI_HOST_PAGE_SHIFT) - w->dma < w->pages;
+}
 
 /* pool.c: coherent memory. */
 

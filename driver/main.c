@@ -9,9 +9,20 @@
 
 #include "adp.h"
 
+#define ADP_IDLE_MS_MIN		10
+#define ADP_IDLE_MS_MAX		3600000
+
 static bool rebind;
 module_param(rebind, bool, 0444);
 MODULE_PARM_DESC(rebind, "unbind and bind again a managed function's driver that was bound before this module was loaded (default: leave it alone)");
+
+static char *mode = "strict";
+module_param(mode, charp, 0444);
+MODULE_PARM_DESC(mode, "strict: unmap before the driver's unmap returns; lazy (default): keep what is idle mapped for a while");
+
+static unsigned int idle_ms = 10000;
+module_param(idle_ms, uint, 0444);
+MODULE_PARM_DESC(idle_ms, "lazy mode: how long idle memory stays mapped, 10 to 3600000 milliseconds (default: 10000)");
 
 /* What a refusal comes to, once for each companion. */
 static void adp_refuse(struct pci_dev *pdev, int devfn, const char *found,
@@ -102,7 +113,13 @@ static int adp_setup(struct adp_companion *c, u32 max_entries)
 			   "use another version of QEMU, or restart the VM");
 		goto fail;
 	}
-	adp_windows_init(&c->windows, &c->ch, c->ram, &c->stats);
+	err = adp_windows_init(&c->windows, &c->ch, c->ram, &c->stats,
+			       !strcmp(mode, "lazy"), idle_ms);
+	if (err) {
+		adp_refuse(pdev, c->devfn, "no memory", "give the VM more");
+		adp_channel_destroy(&c->ch);
+		goto fail;
+	}
 	adp_pool_init(&c->pool, &c->windows);
 	adp_bounce_init(&c->bounce, &c->pool);
 	return 0;
@@ -239,12 +256,20 @@ static int __init adp_init(void)
 {
 	int err;
 
-	err = adp_window_cache_create();
-	if (err)
-		return err;
+	if (strcmp(mode, "lazy") && strcmp(mode, "strict")) {
+		pr_err("apple_dma_pci: mode=%s is unknown; it is lazy or strict\n",
+		       mode);
+		return -EINVAL;
+	}
+	if (idle_ms < ADP_IDLE_MS_MIN || idle_ms > ADP_IDLE_MS_MAX) {
+		pr_err("apple_dma_pci: idle_ms=%u is out of range; it is %u to %u\n",
+		       idle_ms, ADP_IDLE_MS_MIN, ADP_IDLE_MS_MAX);
+		return -EINVAL;
+	}
+
 	err = adp_claim_init();
 	if (err)
-		goto destroy;
+		return err;
 	adp_stats_init();
 	err = pci_register_driver(&adp_driver);
 	if (err)
@@ -254,8 +279,6 @@ static int __init adp_init(void)
 exit:
 	adp_stats_exit();
 	adp_claim_exit();
-destroy:
-	adp_window_cache_destroy();
 	return err;
 }
 
@@ -264,7 +287,6 @@ static void __exit adp_exit(void)
 	pci_unregister_driver(&adp_driver);
 	adp_stats_exit();
 	adp_claim_exit();
-	adp_window_cache_destroy();
 }
 
 module_init(adp_init);

@@ -118,12 +118,12 @@ dma_addr_t adp_map_phys(struct device *dev, phys_addr_t phys, size_t size,
 		goto fail;
 
 	w = adp_window_map(&c->windows, ADP_HOST_PAGE_DOWN(phys),
-			   ADP_HOST_PAGE_UP(phys + size));
+			   ADP_HOST_PAGE_UP(phys + size), false);
 	if (!IS_ERR(w)) {
-		dma = w->dma + (phys - w->gpa);
+		dma = adp_window_dma(w, phys);
 		if (adp_in_reach(dma, size, limit))
 			goto out;
-		adp_window_unmap(&c->windows, w);
+		adp_window_drop(&c->windows, w, 1);
 		dma = DMA_MAPPING_ERROR;
 		err = -ERANGE;
 		goto fail;
@@ -147,10 +147,7 @@ static void adp_unmap_phys(struct device *dev, dma_addr_t dma, size_t size,
 			   enum dma_data_direction dir, unsigned long attrs)
 {
 	struct adp_companion *c = adp_of(dev);
-	struct adp_windows *ws = &c->windows;
 	struct adp_window *w;
-	unsigned long flags;
-	LIST_HEAD(gone);
 
 	trace_adp_unmap(dev, dma, size, dir);
 	this_cpu_inc(c->op_stats->unmap_ops);
@@ -158,42 +155,47 @@ static void adp_unmap_phys(struct device *dev, dma_addr_t dma, size_t size,
 			     attrs & DMA_ATTR_SKIP_CPU_SYNC))
 		return;
 
-	spin_lock_irqsave(&ws->lock, flags);
-	w = __adp_window_find(ws, dma);
-	if (w) {
-		__adp_window_put(ws, &gone, w);
-		__adp_windows_release(ws, &gone);
-	}
-	spin_unlock_irqrestore(&ws->lock, flags);
-	if (!w)
+	w = adp_window_find(&c->windows, dma);
+	if (unlikely(!w || !adp_window_drop(&c->windows, w, 1)))
 		adp_bad_unmap(c, dev, dma);
 }
 
 /*
  * Between its look-up and its answer an entry's window is kept where its
- * address will be.
+ * address will be; none stands for one that is not found yet, or for a copy.
  */
 static struct adp_window *adp_sg_window(struct scatterlist *sg)
 {
 	return (struct adp_window *)(uintptr_t)sg->dma_address;
 }
 
-static void adp_sg_put(struct adp_windows *ws, struct scatterlist *sgl,
-		       int first, int end)
+/* Look for windows that are live. Return: whether all have been found. */
+static bool adp_sg_hit(struct adp_windows *ws, struct scatterlist *sgl,
+		       int nents)
 {
+	struct adp_window *last = NULL;
 	struct scatterlist *sg;
-	LIST_HEAD(gone);
+	bool all = true;
 	int i;
 
-	for_each_sg(sgl, sg, end, i)
-		if (i >= first && adp_sg_window(sg))
-			__adp_window_put(ws, &gone, adp_sg_window(sg));
-	__adp_windows_release(ws, &gone);
+	for_each_sg(sgl, sg, nents, i) {
+		u64 start = sg_phys(sg), end = start + sg->length;
+		struct adp_window *w = last;
+
+		if (w && adp_window_covers(w, start, end))
+			atomic_inc(&w->refs);
+		else
+			w = adp_window_hit(ws, start, end);
+		sg->dma_address = (uintptr_t)w;
+		last = w;
+		all &= !!w;
+	}
+	return all;
 }
 
 /*
- * How many entries from @sg on lie next to each other in memory, to be served
- * by one window; @end gets the end of their host pages.
+ * How many entries from @sg on lie next to each other in memory and have no
+ * window; @end gets the end of their host pages.
  */
 static int adp_sg_run(struct scatterlist *sg, int left, u64 start, u64 *end)
 {
@@ -206,35 +208,54 @@ static int adp_sg_run(struct scatterlist *sg, int left, u64 start, u64 *end)
 		sg = sg_next(sg);
 		phys = sg_phys(sg);
 		next = max(*end, ADP_HOST_PAGE_UP(phys + sg->length));
-		if (phys < start || phys > *end || next - start > ADP_MAPPING_MAX)
+		if (adp_sg_window(sg) || phys < start || phys > *end ||
+		    next - start > ADP_MAPPING_MAX)
 			break;
 		*end = next;
 	}
 	return n;
 }
 
-/* Map what the list needs: one batch for all that is not mapped yet. */
-static int adp_sg_get(struct adp_companion *c, struct scatterlist *sgl,
-		      int nents)
+/* Give back what the entries from @first to @end have; the lock is held. */
+static void __adp_sg_put(struct adp_windows *ws, struct scatterlist *sgl,
+			 int first, int end)
+{
+	struct adp_list gone = {};
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, end, i)
+		if (i >= first && adp_sg_window(sg))
+			__adp_window_put(ws, &gone, adp_sg_window(sg), 1);
+	__adp_windows_release(ws, &gone);
+}
+
+/* One batch for all that has no window yet. */
+static int adp_sg_miss(struct adp_companion *c, struct adp_txn *txn,
+		       struct scatterlist *sgl, int nents)
 {
 	struct adp_windows *ws = &c->windows;
 	struct scatterlist *sg = sgl;
-	struct adp_txn txn;
 	unsigned long flags;
 	int i = 0, err = 0;
 
-	adp_txn_init(&txn);
 	spin_lock_irqsave(&ws->lock, flags);
 	while (i < nents) {
 		u64 start = ADP_HOST_PAGE_DOWN(sg_phys(sg)), end;
-		int n = adp_sg_run(sg, nents - i, start, &end);
 		struct adp_window *w;
+		int n;
 
-		w = __adp_window_get(ws, &txn, start, end);
+		if (adp_sg_window(sg)) {
+			i++;
+			sg = sg_next(sg);
+			continue;
+		}
+		n = adp_sg_run(sg, nents - i, start, &end);
+		w = __adp_window_get(ws, txn, start, end);
 		if (IS_ERR(w) && n > 1) {
 			n = 1;
 			end = ADP_HOST_PAGE_UP(sg_phys(sg) + sg->length);
-			w = __adp_window_get(ws, &txn, start, end);
+			w = __adp_window_get(ws, txn, start, end);
 		}
 		if (IS_ERR(w)) {
 			err = PTR_ERR(w);
@@ -243,17 +264,33 @@ static int adp_sg_get(struct adp_companion *c, struct scatterlist *sgl,
 			err = 0;
 			w = NULL;
 		} else {
-			w->refs += n - 1;
+			__adp_window_ref(w, n - 1);
 		}
 		for (; n; n--, i++, sg = sg_next(sg))
 			sg->dma_address = (uintptr_t)w;
 	}
 
 	if (!err)
-		err = __adp_windows_commit(ws, &txn);
+		err = __adp_windows_commit(ws, txn);
 	if (err)
-		adp_sg_put(ws, sgl, 0, i);
+		__adp_sg_put(ws, sgl, 0, nents);
 	spin_unlock_irqrestore(&ws->lock, flags);
+	return err;
+}
+
+static int adp_sg_get(struct adp_companion *c, struct scatterlist *sgl,
+		      int nents)
+{
+	struct adp_windows *ws = &c->windows;
+	struct adp_txn txn;
+	int err = 0;
+
+	adp_txn_init(ws, &txn, false);
+	do {
+		if (adp_sg_hit(ws, sgl, nents))
+			return 0;
+		err = adp_sg_miss(c, &txn, sgl, nents);
+	} while (err == -ENOSPC && adp_windows_make_room(ws, &txn));
 	return err;
 }
 
@@ -290,7 +327,7 @@ static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 		dma_addr_t dma;
 
 		if (w) {
-			dma = w->dma + (sg_phys(sg) - w->gpa);
+			dma = adp_window_dma(w, sg_phys(sg));
 			if (!adp_in_reach(dma, sg->length, limit)) {
 				err = -ERANGE;
 				goto undo;
@@ -311,7 +348,7 @@ static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 undo:
 	/* Entries before this one have addresses, the others windows. */
 	spin_lock_irqsave(&c->windows.lock, flags);
-	adp_sg_put(&c->windows, sgl, i, nents);
+	__adp_sg_put(&c->windows, sgl, i, nents);
 	spin_unlock_irqrestore(&c->windows.lock, flags);
 	if (i)
 		adp_unmap_sg(dev, sgl, i, dir, attrs | DMA_ATTR_SKIP_CPU_SYNC);
@@ -320,22 +357,15 @@ fail:
 	return err == -ENOMEM ? -ENOMEM : -EIO;
 }
 
-static void adp_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents,
-			 enum dma_data_direction dir, unsigned long attrs)
+/* In strict mode all that a list was the last to use is one batch. */
+static u64 adp_unmap_sg_strict(struct adp_windows *ws, struct scatterlist *sgl,
+			       int nents)
 {
-	struct adp_companion *c = adp_of(dev);
-	struct adp_windows *ws = &c->windows;
+	struct adp_list gone = {};
 	struct scatterlist *sg;
 	unsigned long flags;
-	LIST_HEAD(gone);
 	u64 bad = 0;
 	int i;
-
-	trace_adp_unmap_sg(dev, nents, dir);
-	for_each_sg(sgl, sg, nents, i)
-		if (adp_bounce_unmap(&c->bounce, sg_dma_address(sg), dir,
-				     attrs & DMA_ATTR_SKIP_CPU_SYNC))
-			sg->dma_address = DMA_MAPPING_ERROR;
 
 	spin_lock_irqsave(&ws->lock, flags);
 	for_each_sg(sgl, sg, nents, i) {
@@ -343,14 +373,68 @@ static void adp_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents,
 
 		if (sg_dma_address(sg) == DMA_MAPPING_ERROR)
 			continue;
-		w = __adp_window_find(ws, sg_dma_address(sg));
+		w = adp_window_find(ws, sg_dma_address(sg));
 		if (w)
-			__adp_window_put(ws, &gone, w);
+			__adp_window_put(ws, &gone, w, 1);
 		else
 			bad = sg_dma_address(sg);
 	}
 	__adp_windows_release(ws, &gone);
 	spin_unlock_irqrestore(&ws->lock, flags);
+	return bad;
+}
+
+/* Entries that follow each other in a window are given back together. */
+static u64 adp_unmap_sg_lazy(struct adp_windows *ws, struct scatterlist *sgl,
+			     int nents)
+{
+	struct adp_window *w = NULL;
+	struct scatterlist *sg;
+	unsigned int n = 0;
+	u64 bad = 0;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) {
+		u64 dma = sg_dma_address(sg);
+
+		if (dma == DMA_MAPPING_ERROR)
+			continue;
+		if (n && adp_window_holds(w, dma)) {
+			n++;
+			continue;
+		}
+		if (n && !adp_window_drop(ws, w, n))
+			bad = dma;
+		w = adp_window_find(ws, dma);
+		n = !!w;
+		if (!w)
+			bad = dma;
+	}
+	if (n && !adp_window_drop(ws, w, n))
+		bad = sg_dma_address(sgl);
+	return bad;
+}
+
+static void adp_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents,
+			 enum dma_data_direction dir, unsigned long attrs)
+{
+	struct adp_companion *c = adp_of(dev);
+	struct adp_windows *ws = &c->windows;
+	struct scatterlist *sg;
+	u64 bad;
+	int i;
+
+	trace_adp_unmap_sg(dev, nents, dir);
+	if (READ_ONCE(c->bounce.live))
+		for_each_sg(sgl, sg, nents, i)
+			if (adp_bounce_unmap(&c->bounce, sg_dma_address(sg), dir,
+					     attrs & DMA_ATTR_SKIP_CPU_SYNC))
+				sg->dma_address = DMA_MAPPING_ERROR;
+
+	if (READ_ONCE(ws->lazy))
+		bad = adp_unmap_sg_lazy(ws, sgl, nents);
+	else
+		bad = adp_unmap_sg_strict(ws, sgl, nents);
 	if (bad)
 		adp_bad_unmap(c, dev, bad);
 }

@@ -134,10 +134,10 @@ static struct adp_chunk *adp_chunk_create(struct adp_pool *pool, size_t size,
 
 	phys = virt_to_phys(chunk->cpu);
 	chunk->window = adp_window_map(pool->ws, ADP_HOST_PAGE_DOWN(phys),
-				       ADP_HOST_PAGE_UP(phys + size));
+				       ADP_HOST_PAGE_UP(phys + size), true);
 	if (IS_ERR(chunk->window))
 		goto free_mem;
-	chunk->dma = chunk->window->dma + (phys - chunk->window->gpa);
+	chunk->dma = adp_window_dma(chunk->window, phys);
 	return chunk;
 
 free_mem:

@@ -74,7 +74,9 @@ static int adp_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "live_bytes %llu\n", st.live_bytes);
 	seq_printf(m, "peak_mappings %llu\n", st.peak_mappings);
 	seq_printf(m, "peak_bytes %llu\n", st.peak_bytes);
-	seq_printf(m, "shared_hits %llu\n", st.shared_hits);
+	seq_printf(m, "reclaimed %llu\n", st.reclaimed);
+	seq_printf(m, "aged %llu\n", st.aged);
+	seq_printf(m, "retries %llu\n", st.retries);
 	seq_printf(m, "quarantined %llu\n", st.quarantined);
 	seq_printf(m, "coherent_bytes %llu\n", st.coherent_bytes);
 	seq_printf(m, "map_ops %llu\n", op.map_ops);
@@ -119,6 +121,15 @@ static int adp_layout_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(adp_layout);
 
+static int adp_mode_show(struct seq_file *m, void *unused)
+{
+	struct adp_companion *c = m->private;
+
+	seq_puts(m, READ_ONCE(c->windows.lazy) ? "lazy\n" : "strict\n");
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(adp_mode);
+
 /**
  * adp_stats_add() - show a companion in debugfs
  * @c: companion, set up
@@ -129,6 +140,7 @@ void adp_stats_add(struct adp_companion *c)
 	debugfs_create_file("stats", 0444, c->debugfs, c, &adp_stats_fops);
 	debugfs_create_file("state", 0444, c->debugfs, c, &adp_state_fops);
 	debugfs_create_file("managed", 0444, c->debugfs, c, &adp_managed_fops);
+	debugfs_create_file("mode", 0444, c->debugfs, c, &adp_mode_fops);
 	debugfs_create_file("layout", 0444, c->debugfs, c, &adp_layout_fops);
 }
 

@@ -16,7 +16,7 @@ static bool rebind;
 module_param(rebind, bool, 0444);
 MODULE_PARM_DESC(rebind, "unbind and bind again a managed function's driver that was bound before this module was loaded (default: leave it alone)");
 
-static char *mode = "strict";
+static char *mode = "lazy";
 module_param(mode, charp, 0444);
 MODULE_PARM_DESC(mode, "strict: unmap before the driver's unmap returns; lazy (default): keep what is idle mapped for a while");
 

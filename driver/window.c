@@ -55,7 +55,7 @@
 /* The part of the budget that memory which nobody asked for may take. */
 #define ADP_EXTRA_SHARE		8
 
-/* What the platform has per function: see platform facts in design.rst. */
+/* What the platform has per function: see Documentation/design.rst. */
 #define ADP_BUDGET_BYTES	0x60000000ULL
 #define ADP_BUDGET_MAPPINGS	65536ULL
 

@@ -317,7 +317,7 @@ static void adp_pool_give_back(struct adp_pool *pool, struct adp_chunk *chunk,
 	gen_pool_free(chunk->gen, dma, size);
 	chunk->used -= size;
 	if (!chunk->used)
-		schedule_work(&pool->trim);
+		queue_work(system_freezable_wq, &pool->trim);
 	spin_unlock_irqrestore(&pool->lock, flags);
 }
 

@@ -541,6 +541,12 @@ static int adp_window_settle(struct adp_windows *ws, struct adp_window *w,
 	return 0;
 }
 
+/* The clock stands still while the machine sleeps, and so does the doorbell. */
+static void adp_windows_wind(struct adp_windows *ws)
+{
+	queue_delayed_work(system_freezable_wq, &ws->aging, ws->period);
+}
+
 /* Reclaim before the host refuses. */
 static void adp_windows_budget(struct adp_windows *ws, struct adp_txn *txn)
 {
@@ -616,7 +622,7 @@ int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn)
 		}
 	}
 	if (ws->lazy)
-		schedule_delayed_work(&ws->aging, ws->period);
+		adp_windows_wind(ws);
 	return ret;
 }
 
@@ -908,7 +914,7 @@ static void adp_windows_age(struct work_struct *work)
 	more = ws->stats->live_mappings && !ws->ch->broken;
 	spin_unlock_irqrestore(&ws->lock, flags);
 	if (more)
-		schedule_delayed_work(&ws->aging, ws->period);
+		adp_windows_wind(ws);
 }
 
 /**

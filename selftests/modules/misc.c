@@ -3,6 +3,7 @@
  * What a device is told about its DMA: masks, limits, the ends of memory, and
  * the requests that must be refused.
  */
+#include <linux/delay.h>
 #include <linux/ioport.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
@@ -539,8 +540,8 @@ out:
 
 /*
  * Makes the device use an address that it was not given: addr=, or, without
- * it, one whose mapping has ended. With the emulated platform told to end the
- * machine, nothing comes after this.
+ * it, one whose mapping has ended wait= milliseconds ago. With the emulated
+ * platform told to end the machine, nothing comes after this.
  */
 static void adp_case_stray(struct adp_run *run)
 {
@@ -572,6 +573,7 @@ static void adp_case_stray(struct adp_run *run)
 		free_page((unsigned long)map.cpu);
 		if (run->failures)
 			return;
+		msleep(adp_arg(run, "wait", 0));
 	}
 
 	dev_notice(adp->dev, "%s at %pad, which is not mapped\n",

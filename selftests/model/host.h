@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef ADP_MODEL_HOST_H
+#define ADP_MODEL_HOST_H
+
+#include "kshim.h"
+
+enum placement { PLACE_LOWEST, PLACE_RANDOM, PLACE_UNALIGNED };
+
+/**
+ * struct host_config - the platform that host.c imitates
+ * @max_bytes: bytes that can be mapped
+ * @max_mappings: mappings that can be
+ * @batch: entries in a batch
+ * @place: how addresses are chosen
+ * @space: host pages of address space
+ * @refuse: one MAP entry in so many is refused, 0 for none
+ * @shorten: one MAP entry in so many is mapped in part, 0 for none
+ * @keep: one UNMAP entry in so many is refused, 0 for none
+ */
+struct host_config {
+	u64 max_bytes;
+	u64 max_mappings;
+	u32 batch;
+	enum placement place;
+	u32 space;
+	u32 refuse;
+	u32 shorten;
+	u32 keep;
+};
+
+/**
+ * struct host_mapping - what the host holds
+ * @gpa: start in guest memory
+ * @len: bytes
+ * @dma: address
+ * @used: this one is in use
+ * @stuck: its unmap was refused
+ */
+struct host_mapping {
+	u64 gpa;
+	u64 len;
+	u64 dma;
+	bool used;
+	bool stuck;
+};
+
+#define HOST_MAPPINGS 8192
+extern struct host_mapping host_map[HOST_MAPPINGS];
+extern u64 host_live_bytes, host_live, host_doorbells, host_stuck;
+
+void host_init(const struct host_config *config, u64 seed);
+const struct host_mapping *host_translate(u64 dma);
+u64 host_random(void);
+
+__attribute__((noreturn, format(printf, 1, 2)))
+void fail(const char *fmt, ...);
+
+#endif /* ADP_MODEL_HOST_H */

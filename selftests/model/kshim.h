@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * As much of the kernel as driver/window.c and driver/ram.c use, for a program
+ * in user space with one thread. Sources find this under each kernel header's
+ * name.
+ */
+#ifndef ADP_KSHIM_H
+#define ADP_KSHIM_H
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int64_t s64;
+typedef u64 phys_addr_t;
+typedef u64 dma_addr_t;
+typedef u64 resource_size_t;
+typedef unsigned int gfp_t;
+typedef u32 __le32;
+typedef u64 __le64;
+enum dma_data_direction { DMA_BIDIRECTIONAL };
+
+#define U16_MAX UINT16_MAX
+#define U32_MAX UINT32_MAX
+#define U64_MAX UINT64_MAX
+#define GFP_KERNEL 0
+#define GFP_ATOMIC 0
+#define __GFP_ZERO 0
+#define __GFP_NOWARN 0
+#define __iomem
+#define __percpu
+#define __printf(a, b) __attribute__((format(printf, a, b)))
+#define likely(x) (x)
+#define unlikely(x) (x)
+#define READ_ONCE(x) (x)
+#define WRITE_ONCE(x, v) ((x) = (v))
+#define smp_store_release(p, v) (*(p) = (v))
+#define smp_mb__before_atomic() do { } while (0)
+#define lockdep_assert_held(l) ((void)(l))
+#define cond_resched() do { } while (0)
+#define BIT(n) (1UL << (n))
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define DIV_ROUND_UP_ULL(a, b) (((a) + (b) - 1) / (b))
+#define round_down(x, y) ((x) & ~((__typeof__(x))(y) - 1))
+#define round_up(x, y) ((((x) - 1) | ((__typeof__(x))(y) - 1)) + 1)
+#define min(a, b) ((a) < (b) ? (a) : (b))
+#define max(a, b) ((a) > (b) ? (a) : (b))
+#define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
+#define struct_size(p, member, n) (sizeof(*(p)) + sizeof((p)->member[0]) * (n))
+
+#define MAX_ERRNO 4095
+#define ERR_PTR(e) ((void *)(long)(e))
+#define PTR_ERR(p) ((long)(p))
+#define IS_ERR(p) ((unsigned long)(p) >= (unsigned long)-MAX_ERRNO)
+#define PTR_ERR_OR_ZERO(p) (IS_ERR(p) ? (int)PTR_ERR(p) : 0)
+
+typedef struct { int counter; } atomic_t;
+
+static inline int atomic_read(const atomic_t *a)
+{
+	return a->counter;
+}
+
+static inline void atomic_set(atomic_t *a, int v)
+{
+	a->counter = v;
+}
+
+static inline void atomic_add(int n, atomic_t *a)
+{
+	a->counter += n;
+}
+
+static inline int atomic_fetch_add(int n, atomic_t *a)
+{
+	a->counter += n;
+	return a->counter - n;
+}
+
+static inline int atomic_xchg(atomic_t *a, int v)
+{
+	int old = a->counter;
+
+	a->counter = v;
+	return old;
+}
+
+static inline int atomic_cmpxchg(atomic_t *a, int old, int v)
+{
+	int was = a->counter;
+
+	if (was == old)
+		a->counter = v;
+	return was;
+}
+
+static inline bool atomic_try_cmpxchg_release(atomic_t *a, int *old, int v)
+{
+	int was = atomic_cmpxchg(a, *old, v);
+	bool done = was == *old;
+
+	*old = was;
+	return done;
+}
+
+#define atomic_sub(n, a) atomic_add(-(int)(n), a)
+#define atomic_inc(a) atomic_add(1, a)
+#define atomic_dec(a) atomic_add(-1, a)
+#define atomic_fetch_inc_acquire(a) atomic_fetch_add(1, a)
+#define atomic_fetch_sub_release(n, a) atomic_fetch_add(-(int)(n), a)
+
+typedef struct { int held; } spinlock_t;
+#define spin_lock_init(l) ((l)->held = 0)
+#define spin_lock_irqsave(l, f) do { \
+	if ((l)->held++) \
+		abort(); \
+	(f) = 0; \
+} while (0)
+#define spin_unlock_irqrestore(l, f) do { \
+	(void)(f); \
+	if (--(l)->held) \
+		abort(); \
+} while (0)
+
+struct list_head { struct list_head *next, *prev; };
+struct rb_node { struct rb_node *rb_left; };
+struct rb_root { struct rb_node *rb_node; };
+struct pci_dev;
+struct dentry;
+struct scatterlist;
+struct device { int unused; };
+struct ratelimit_state { int unused; };
+#define DEFAULT_RATELIMIT_INTERVAL 0
+#define ratelimit_state_init(r, i, b) ((void)(r))
+#define __ratelimit(r) ((void)(r), 0)
+#define dev_warn(d, ...) ((void)(d), (void)fprintf(stderr, __VA_ARGS__))
+#define dev_err dev_warn
+
+struct work_struct { void (*func)(struct work_struct *work); };
+struct delayed_work { struct work_struct work; };
+#define INIT_DELAYED_WORK(w, f) ((w)->work.func = (f))
+#define to_delayed_work(w) container_of(w, struct delayed_work, work)
+#define queue_delayed_work(q, w, t) ((void)(w), (void)(t))
+#define cancel_delayed_work_sync(w) ((void)(w))
+#define msecs_to_jiffies(ms) ((unsigned long)(ms))
+
+#define GOLDEN_RATIO_32 0x61C88647
+#define hash_32(v, bits) ((u32)((u32)(v) * GOLDEN_RATIO_32) >> (32 - (bits)))
+
+/* A sparse array of pointers is a plain one here; indices are small. */
+#define SHIM_XA 65536
+struct xarray { void **slot; };
+void xa_init(struct xarray *xa);
+void *xa_load(struct xarray *xa, unsigned long index);
+void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp);
+int xa_err(void *entry);
+void xa_destroy(struct xarray *xa);
+#define xa_for_each(xa, index, entry) \
+	for ((index) = 0; (index) < SHIM_XA; (index)++) \
+		if (((entry) = xa_load(xa, index)))
+
+/* Fails now and then if told to: see model.c. */
+void *shim_alloc(size_t size);
+#define kzalloc(size, gfp) shim_alloc(size)
+#define kvcalloc(n, size, gfp) calloc(n, size)
+#define alloc_pages_exact(size, gfp) shim_alloc(size)
+#define free_pages_exact(p, size) free(p)
+#define kfree(p) free(p)
+#define kvfree(p) free(p)
+
+struct resource { resource_size_t start, end; };
+#define IORES_DESC_NONE 0
+#define IORESOURCE_SYSTEM_RAM 0
+#define IORESOURCE_BUSY 0
+int walk_iomem_res_desc(unsigned long desc, unsigned long flags, u64 start,
+			u64 end, void *arg,
+			int (*func)(struct resource *res, void *arg));
+
+#endif /* ADP_KSHIM_H */

@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * driver/window.c under random traces, against a model: which mappings the
+ * driver above holds, and what the host must hold for them.
+ *
+ *   model OPERATIONS SEED
+ *
+ * prints TAP, a line for each host that is imitated. The same seed is the same
+ * trace.
+ */
+#include "adp.h"
+#include "host.h"
+
+#define PAGE 16384ULL
+#define HELD 4096
+#define LIST 96
+
+struct held {
+	u64 phys;
+	u64 len;
+	u64 dma;
+};
+
+static const struct {
+	const char *name;
+	struct host_config host;
+	bool lazy;
+	bool roomy;
+	u32 no_memory; /* one allocation in so many fails */
+} cases[] = {
+	{ "lazy, lowest fit", { 64 << 20, 4096, 4096, PLACE_LOWEST, 8192 }, true, true },
+	{ "lazy, random", { 64 << 20, 4096, 4096, PLACE_RANDOM, 30000 }, true, false },
+	{ "lazy, unaligned", { 64 << 20, 4096, 4096, PLACE_UNALIGNED, 16384 }, true, false },
+	{ "lazy, 64 mappings", { 64 << 20, 64, 4096, PLACE_LOWEST, 8192 }, true, false },
+	{ "lazy, 4 MiB", { 4 << 20, 4096, 4096, PLACE_LOWEST, 8192 }, true, true },
+	{ "lazy, batches of 3", { 16 << 20, 512, 3, PLACE_RANDOM, 8192 }, true, false },
+	{ "lazy, refusals", { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .refuse = 20 }, true, true },
+	{ "lazy, partial mappings", { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .shorten = 20 }, true },
+	{ "lazy, stuck mappings", { 64 << 20, 4096, 64, PLACE_RANDOM, 30000, .keep = 2000 }, true },
+	{ "lazy, no memory", { 64 << 20, 4096, 64, PLACE_LOWEST, 8192 }, true, true, 50 },
+	{ "strict, lowest fit", { 64 << 20, 4096, 4096, PLACE_LOWEST, 8192 } },
+	{ "strict, random", { 64 << 20, 4096, 4096, PLACE_RANDOM, 30000 } },
+	{ "strict, 64 mappings", { 64 << 20, 64, 4096, PLACE_UNALIGNED, 8192 } },
+	{ "strict, 4 MiB", { 4 << 20, 4096, 3, PLACE_LOWEST, 8192 } },
+	{ "strict, everything fails", { 8 << 20, 512, 64, PLACE_LOWEST, 8192, 30, 30, 5000 },
+	  .no_memory = 100 },
+};
+
+static const struct resource ram[] = {
+	{ 0x1000, 0x9fbff },
+	{ 0x100000, 0x7fdafff },
+	{ 0x7fdb000, 0x7fe7fff }, /* another RAM block that touches the one before */
+	{ 0x40000000, 0x43ffffff },
+};
+
+static struct adp_stats stats;
+static struct adp_channel channel;
+static struct adp_windows ws;
+static struct adp_ram *guest_ram;
+static struct device dev;
+
+static struct held held[HELD];
+static unsigned int nr_held;
+static unsigned long step;
+static const char *doing;
+static unsigned int current;
+static u32 no_memory;
+static u64 tally[8]; /* maps, hits, lists, refused, no start, no memory, unmaps, not RAM */
+
+enum { MAPS, HITS, LISTS, FULL, NO_START, NO_MEMORY, UNMAPS, NOT_RAM };
+
+void fail(const char *fmt, ...)
+{
+	va_list args;
+
+	printf("not ok %u %s\n# step %lu, %s: ", current + 1,
+	       cases[current].name, step, doing);
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	printf("\n");
+	exit(1);
+}
+
+void *shim_alloc(size_t size)
+{
+	if (no_memory && !(host_random() % no_memory))
+		return NULL;
+	return calloc(1, size);
+}
+
+void xa_init(struct xarray *xa)
+{
+	xa->slot = calloc(SHIM_XA, sizeof(*xa->slot));
+}
+
+void *xa_load(struct xarray *xa, unsigned long index)
+{
+	return index < SHIM_XA ? xa->slot[index] : NULL;
+}
+
+void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp)
+{
+	if (index >= SHIM_XA || (no_memory && !(host_random() % no_memory)))
+		return ERR_PTR(-ENOMEM);
+	xa->slot[index] = entry;
+	return NULL;
+}
+
+int xa_err(void *entry)
+{
+	return PTR_ERR_OR_ZERO(entry);
+}
+
+void xa_destroy(struct xarray *xa)
+{
+	free(xa->slot);
+}
+
+int walk_iomem_res_desc(unsigned long desc, unsigned long flags, u64 start,
+			u64 end, void *arg,
+			int (*func)(struct resource *res, void *arg))
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(ram); i++) {
+		struct resource res = ram[i];
+
+		func(&res, arg);
+	}
+	return 0;
+}
+
+static u64 below(u64 n)
+{
+	return host_random() % n;
+}
+
+/* The RAM whose whole host pages hold all of it: not by way of ram.c. */
+static const struct resource *in_ram(u64 start, u64 end)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(ram); i++)
+		if (start >= ram[i].start && end <= ram[i].end + 1)
+			return &ram[i];
+	return NULL;
+}
+
+static unsigned int users(const struct adp_window *w)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < nr_held; i++)
+		n += adp_window_holds(w, held[i].dma);
+	return n;
+}
+
+static void check_held(const struct held *h)
+{
+	const struct host_mapping *m = host_translate(h->dma);
+
+	if (!m || m != host_translate(h->dma + h->len - 1))
+		fail("%#llx+%#llx at %#llx is not mapped", (long long)h->phys,
+		     (long long)h->len, (long long)h->dma);
+	if (m->gpa + (h->dma - m->dma) != h->phys)
+		fail("%#llx at %#llx leads to %#llx", (long long)h->phys,
+		     (long long)h->dma, (long long)(m->gpa + (h->dma - m->dma)));
+	if (m->stuck)
+		fail("%#llx is in a mapping that is stuck", (long long)h->phys);
+}
+
+static unsigned int idle(void)
+{
+	unsigned int n, found = 0;
+
+	for (n = 1; n < ws.used; n++) {
+		const struct adp_window *w;
+
+		w = &ws.chunk[n / ADP_WINDOW_CHUNK][n % ADP_WINDOW_CHUNK];
+		found += w->state == ADP_WINDOW_LIVE && !atomic_read(&w->refs);
+	}
+	return found;
+}
+
+/* Everything that must hold between two calls. */
+static void check_all(void)
+{
+	u64 live = 0, extra = 0;
+	unsigned int n, i;
+
+	for (i = 0; i < nr_held; i++)
+		check_held(&held[i]);
+	for (n = 1; n < ws.used; n++) {
+		const struct adp_window *w;
+
+		w = &ws.chunk[n / ADP_WINDOW_CHUNK][n % ADP_WINDOW_CHUNK];
+		switch (w->state) {
+		case ADP_WINDOW_FREE:
+			break;
+		case ADP_WINDOW_LIVE:
+			if (atomic_read(&w->refs) != users(w))
+				fail("window %#llx has %d users instead of %u",
+				     (long long)w->gpa * PAGE,
+				     atomic_read(&w->refs), users(w));
+			if (!ws.lazy && !atomic_read(&w->refs))
+				fail("window %#llx is idle in strict mode",
+				     (long long)w->gpa * PAGE);
+			live++;
+			extra += w->extra;
+			break;
+		case ADP_WINDOW_QUARANTINED:
+			live++;
+			extra += w->extra;
+			break;
+		default:
+			fail("window %#llx was left in state %u",
+			     (long long)w->gpa * PAGE, w->state);
+		}
+	}
+	if (live != host_live || live != stats.live_mappings)
+		fail("%llu windows, %llu counted, the host has %llu",
+		     (long long)live, (long long)stats.live_mappings,
+		     (long long)host_live);
+	if (stats.live_bytes != host_live_bytes)
+		fail("%llu bytes counted, the host has %llu",
+		     (long long)stats.live_bytes, (long long)host_live_bytes);
+	if (stats.quarantined != host_stuck)
+		fail("%llu in quarantine, %llu stuck",
+		     (long long)stats.quarantined, (long long)host_stuck);
+	if (extra != ws.extra_pages)
+		fail("%llu extra pages instead of %llu",
+		     (long long)ws.extra_pages, (long long)extra);
+	if (ws.lock.held)
+		fail("the lock is held");
+}
+
+/* Is every start taken that could serve a request which begins at @start? */
+static void check_no_start(u64 start, u64 end)
+{
+	const struct resource *r = in_ram(start, end);
+	unsigned int tries, i;
+
+	for (tries = 0; tries <= 1024 && start >= r->start; tries++) {
+		bool taken = false;
+
+		for (i = 0; i < HOST_MAPPINGS; i++)
+			taken |= host_map[i].used && host_map[i].gpa == start;
+		if (!taken)
+			fail("start %#llx is free", (long long)start);
+		start -= PAGE;
+	}
+}
+
+static void check_error(int err, u64 start, u64 end, bool list)
+{
+	const struct host_config *h = &cases[current].host;
+
+	switch (err) {
+	case -EFAULT:
+		if (in_ram(start, end))
+			fail("%#llx to %#llx is RAM", (long long)start,
+			     (long long)end);
+		tally[NOT_RAM]++;
+		break;
+	case -ENOSPC:
+		if (!list && !h->refuse && !h->shorten && idle())
+			fail("full, and %u windows are idle", idle());
+		tally[FULL]++;
+		break;
+	case -EEXIST:
+		if (!list)
+			check_no_start(start, end);
+		tally[NO_START]++;
+		break;
+	case -ENOMEM:
+		if (!no_memory)
+			fail("out of memory");
+		tally[NO_MEMORY]++;
+		break;
+	default:
+		fail("error %d", err);
+	}
+}
+
+/* Mostly a small working set, at times anything, ends of RAM included. */
+static void pick(u64 *phys, u64 *len)
+{
+	const struct resource *r = &ram[below(ARRAY_SIZE(ram))];
+	u64 size = r->end + 1 - r->start;
+
+	switch (below(8)) {
+	case 0:
+		*phys = r->start + below(size);
+		*len = 1 + below(1 << 20);
+		break;
+	case 1:
+		*len = 1 + below(3 * PAGE);
+		*phys = r->end + 1 - below(4 * PAGE);
+		break;
+	case 2:
+		*len = 1 + below(8 * PAGE);
+		*phys = r->start + below(4 * PAGE);
+		break;
+	case 3:
+		*phys = 0x2000000 + below(4 << 20);
+		*len = PAGE << below(5);
+		break;
+	default:
+		*phys = 0x2000000 + 4096 * below(1024);
+		*len = 1 + below(8192);
+	}
+}
+
+static void hold(struct adp_window *w, u64 phys, u64 len)
+{
+	struct held *h = &held[nr_held++];
+
+	h->phys = phys;
+	h->len = len;
+	h->dma = adp_window_dma(w, phys);
+	check_held(h);
+}
+
+static void do_map(void)
+{
+	u64 phys, len, start, end, before = host_doorbells;
+	struct adp_window *w;
+
+	pick(&phys, &len);
+	start = round_down(phys, PAGE);
+	end = round_up(phys + len, PAGE);
+	if (nr_held == HELD)
+		return;
+	doing = "map";
+	w = adp_window_map(&ws, start, end, !below(4));
+	if (IS_ERR(w)) {
+		check_error(PTR_ERR(w), start, end, false);
+		return;
+	}
+	if (!in_ram(start, end))
+		fail("%#llx to %#llx is not RAM", (long long)start, (long long)end);
+	tally[MAPS]++;
+	tally[HITS] += host_doorbells == before;
+	hold(w, phys, len);
+}
+
+static void do_list(void)
+{
+	unsigned int n = 1 + below(LIST), i, tries = 0;
+	struct adp_list gone = {};
+	struct adp_window *w[LIST];
+	u64 phys[LIST], len[LIST];
+	struct adp_txn txn;
+	unsigned long flags;
+	u64 bells;
+	int err;
+
+	if (nr_held + n > HELD)
+		return;
+	doing = "list";
+	for (i = 0; i < n; i++) {
+		do {
+			pick(&phys[i], &len[i]);
+		} while (!in_ram(round_down(phys[i], PAGE),
+				 round_up(phys[i] + len[i], PAGE)));
+	}
+
+	adp_txn_init(&ws, &txn, false);
+	do {
+		err = 0;
+		bells = host_doorbells;
+		spin_lock_irqsave(&ws.lock, flags);
+		for (i = 0; i < n && !err; i++) {
+			w[i] = __adp_window_get(&ws, &txn, round_down(phys[i], PAGE),
+						round_up(phys[i] + len[i], PAGE));
+			err = PTR_ERR_OR_ZERO(w[i]);
+		}
+		if (err)
+			i--;
+		else
+			err = __adp_windows_commit(&ws, &txn);
+		if (!err && !tries && !stats.reclaimed &&
+		    host_doorbells - bells > DIV_ROUND_UP_ULL(n, cases[current].host.batch))
+			fail("%llu doorbells for a list of %u",
+			     (long long)(host_doorbells - bells), n);
+		if (err) {
+			while (i--)
+				__adp_window_put(&ws, &gone, w[i], 1);
+			__adp_windows_release(&ws, &gone);
+		}
+		spin_unlock_irqrestore(&ws.lock, flags);
+		tries++;
+	} while (err == -ENOSPC && adp_windows_make_room(&ws, &txn));
+	if (err) {
+		check_error(err, 0, 0, true);
+		return;
+	}
+	tally[LISTS]++;
+	for (i = 0; i < n; i++)
+		hold(w[i], phys[i], len[i]);
+}
+
+static void do_unmap(void)
+{
+	struct adp_window *w;
+	struct held *h;
+
+	if (!nr_held)
+		return;
+	doing = "unmap";
+	h = &held[below(nr_held)];
+	w = adp_window_find(&ws, h->dma + below(h->len));
+	if (!w)
+		fail("%#llx is not found", (long long)h->dma);
+	if (!adp_window_drop(&ws, w, 1))
+		fail("%#llx is not in use", (long long)h->dma);
+	*h = held[--nr_held];
+	tally[UNMAPS]++;
+}
+
+static void do_age(void)
+{
+	unsigned int i;
+
+	doing = "age";
+	for (i = 0; i <= ws.age; i++)
+		ws.aging.work.func(&ws.aging.work);
+	if (idle())
+		fail("%u idle windows are older than they may be", idle());
+}
+
+/* The driver above is gone, and may have left things behind. */
+static void do_purge(void)
+{
+	unsigned int n, used = 0, left;
+
+	doing = "purge";
+	while (nr_held && below(8))
+		do_unmap();
+	for (n = 1; n < ws.used; n++)
+		used += atomic_read(&ws.chunk[n / ADP_WINDOW_CHUNK]
+				    [n % ADP_WINDOW_CHUNK].refs) > 0;
+	left = adp_windows_purge(&ws);
+	if (left != used)
+		fail("%u windows were left, said to be %u", used, left);
+	nr_held = 0;
+	if (host_live != host_stuck)
+		fail("%llu mappings are left", (long long)host_live);
+}
+
+static void run(unsigned long ops, u64 seed)
+{
+	u32 grow = 60;
+
+	memset(&stats, 0, sizeof(stats));
+	memset(&ws, 0, sizeof(ws));
+	memset(&channel, 0, sizeof(channel));
+	memset(tally, 0, sizeof(tally));
+	nr_held = 0;
+	channel.dev = &dev;
+	channel.stats = &stats;
+	host_init(&cases[current].host, seed);
+	no_memory = 0;
+	guest_ram = adp_ram_read();
+	if (adp_windows_init(&ws, &channel, guest_ram, &stats,
+			     cases[current].lazy, 10000))
+		fail("no memory");
+	ws.roomy = cases[current].roomy;
+	no_memory = cases[current].no_memory;
+
+	for (step = 0; step < ops; step++) {
+		u64 what = below(1000);
+
+		if (!(step % 4096))
+			grow = 20 + below(60);
+		if (what < 2)
+			do_age();
+		else if (what < 3 && !below(16))
+			do_purge();
+		else if (what < 20)
+			do_list();
+		else if (what % 100 < grow)
+			do_map();
+		else
+			do_unmap();
+		if (!(step % 512))
+			check_all();
+	}
+	do_purge();
+	check_all();
+	adp_windows_destroy(&ws);
+	free(guest_ram);
+	printf("ok %u %s\n# %llu mapped, %llu without a doorbell, %llu lists, %llu unmapped, refused: %llu full, %llu start taken, %llu no memory, %llu not RAM; %llu doorbells, %llu stuck\n",
+	       current + 1, cases[current].name, (long long)tally[MAPS],
+	       (long long)tally[HITS], (long long)tally[LISTS],
+	       (long long)tally[UNMAPS], (long long)tally[FULL],
+	       (long long)tally[NO_START], (long long)tally[NO_MEMORY],
+	       (long long)tally[NOT_RAM], (long long)host_doorbells,
+	       (long long)host_stuck);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long ops;
+	char *end;
+
+	ops = argc == 3 ? strtoul(argv[1], &end, 0) : 0;
+	if (!ops || *end) {
+		fprintf(stderr, "usage: model OPERATIONS SEED\n");
+		return 1;
+	}
+	printf("TAP version 13\n1..%zu\n", ARRAY_SIZE(cases));
+	for (current = 0; current < ARRAY_SIZE(cases); current++)
+		run(ops, strtoull(argv[2], NULL, 0) + current);
+	return 0;
+}

@@ -25,7 +25,7 @@ typedef int64_t s64;
 typedef u64 phys_addr_t;
 typedef u64 dma_addr_t;
 typedef u64 resource_size_t;
-typedef unsigned int gfp_t;
+#define gfp_t unsigned int
 typedef u32 __le32;
 typedef u64 __le64;
 enum dma_data_direction { DMA_BIDIRECTIONAL };
@@ -44,27 +44,50 @@ enum dma_data_direction { DMA_BIDIRECTIONAL };
 #define unlikely(x) (x)
 #define READ_ONCE(x) (x)
 #define WRITE_ONCE(x, v) ((x) = (v))
-#define smp_store_release(p, v) (*(p) = (v))
-#define smp_mb__before_atomic() do { } while (0)
 #define lockdep_assert_held(l) ((void)(l))
 #define cond_resched() do { } while (0)
+/* With one thread there is nothing to order. */
+#define smp_store_release(p, v) (*(p) = (v))
+/* The same. */
+#define smp_mb__before_atomic() do { } while (0)
 #define BIT(n) (1UL << (n))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define DIV_ROUND_UP_ULL(a, b) (((a) + (b) - 1) / (b))
+#define DIV_ROUND_UP_ULL(a, b) ({ \
+	u64 b_ = (b); \
+	((a) + b_ - 1) / b_; \
+})
 #define round_down(x, y) ((x) & ~((__typeof__(x))(y) - 1))
-#define round_up(x, y) ((((x) - 1) | ((__typeof__(x))(y) - 1)) + 1)
-#define min(a, b) ((a) < (b) ? (a) : (b))
-#define max(a, b) ((a) > (b) ? (a) : (b))
-#define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
-#define struct_size(p, member, n) (sizeof(*(p)) + sizeof((p)->member[0]) * (n))
+#define round_up(x, y) ({ \
+	__typeof__(x) mask_ = (y) - 1; \
+	(((x) - 1) | mask_) + 1; \
+})
+#define min(a, b) ({ \
+	__typeof__(a) a_ = (a); \
+	__typeof__(b) b_ = (b); \
+	a_ < b_ ? a_ : b_; \
+})
+#define max(a, b) ({ \
+	__typeof__(a) a_ = (a); \
+	__typeof__(b) b_ = (b); \
+	a_ > b_ ? a_ : b_; \
+})
+#define container_of(p, type, ...) \
+	((type *)((char *)(p) - offsetof(type, __VA_ARGS__)))
+/* More than enough: no element here is larger. */
+#define struct_size(p, m, n) (sizeof(*(p)) + 64 * (size_t)(n))
 
 #define MAX_ERRNO 4095
 #define ERR_PTR(e) ((void *)(long)(e))
 #define PTR_ERR(p) ((long)(p))
 #define IS_ERR(p) ((unsigned long)(p) >= (unsigned long)-MAX_ERRNO)
-#define PTR_ERR_OR_ZERO(p) (IS_ERR(p) ? (int)PTR_ERR(p) : 0)
 
-typedef struct { int counter; } atomic_t;
+static inline int PTR_ERR_OR_ZERO(const void *p)
+{
+	return IS_ERR(p) ? (int)PTR_ERR(p) : 0;
+}
+
+struct shim_atomic { int counter; };
+#define atomic_t struct shim_atomic
 
 static inline int atomic_read(const atomic_t *a)
 {
@@ -119,7 +142,8 @@ static inline bool atomic_try_cmpxchg_release(atomic_t *a, int *old, int v)
 #define atomic_fetch_inc_acquire(a) atomic_fetch_add(1, a)
 #define atomic_fetch_sub_release(n, a) atomic_fetch_add(-(int)(n), a)
 
-typedef struct { int held; } spinlock_t;
+struct shim_lock { int held; };
+#define spinlock_t struct shim_lock
 #define spin_lock_init(l) ((l)->held = 0)
 #define spin_lock_irqsave(l, f) do { \
 	if ((l)->held++) \
@@ -159,15 +183,15 @@ struct delayed_work { struct work_struct work; };
 
 /* A sparse array of pointers is a plain one here; indices are small. */
 #define SHIM_XA 65536
-struct xarray { void **slot; };
+struct xarray { void **slot; unsigned long cursor; };
 void xa_init(struct xarray *xa);
 void *xa_load(struct xarray *xa, unsigned long index);
 void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp);
 int xa_err(void *entry);
 void xa_destroy(struct xarray *xa);
+void *shim_xa_next(struct xarray *xa, unsigned long *index);
 #define xa_for_each(xa, index, entry) \
-	for ((index) = 0; (index) < SHIM_XA; (index)++) \
-		if (((entry) = xa_load(xa, index)))
+	for (; ((entry) = shim_xa_next(xa, &(index)));)
 
 /* Fails now and then if told to: see model.c. */
 void *shim_alloc(size_t size);

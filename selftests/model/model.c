@@ -35,8 +35,10 @@ static const struct {
 	{ "lazy, 4 MiB", { 4 << 20, 4096, 4096, PLACE_LOWEST, 8192 }, true, true },
 	{ "lazy, batches of 3", { 16 << 20, 512, 3, PLACE_RANDOM, 8192 }, true, false },
 	{ "lazy, refusals", { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .refuse = 20 }, true, true },
-	{ "lazy, partial mappings", { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .shorten = 20 }, true },
-	{ "lazy, stuck mappings", { 64 << 20, 4096, 64, PLACE_RANDOM, 30000, .keep = 2000 }, true },
+	{ "lazy, partial mappings",
+	  { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .shorten = 20 }, true },
+	{ "lazy, stuck mappings",
+	  { 64 << 20, 4096, 64, PLACE_RANDOM, 30000, .keep = 2000 }, true },
 	{ "lazy, no memory", { 64 << 20, 4096, 64, PLACE_LOWEST, 8192 }, true, true, 50 },
 	{ "strict, lowest fit", { 64 << 20, 4096, 4096, PLACE_LOWEST, 8192 } },
 	{ "strict, random", { 64 << 20, 4096, 4096, PLACE_RANDOM, 30000 } },
@@ -92,6 +94,7 @@ void *shim_alloc(size_t size)
 void xa_init(struct xarray *xa)
 {
 	xa->slot = calloc(SHIM_XA, sizeof(*xa->slot));
+	xa->cursor = 0;
 }
 
 void *xa_load(struct xarray *xa, unsigned long index)
@@ -104,6 +107,17 @@ void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp)
 	if (index >= SHIM_XA || (no_memory && !(host_random() % no_memory)))
 		return ERR_PTR(-ENOMEM);
 	xa->slot[index] = entry;
+	return NULL;
+}
+
+void *shim_xa_next(struct xarray *xa, unsigned long *index)
+{
+	while (xa->cursor < SHIM_XA) {
+		*index = xa->cursor++;
+		if (xa->slot[*index])
+			return xa->slot[*index];
+	}
+	xa->cursor = 0;
 	return NULL;
 }
 
@@ -491,12 +505,14 @@ static void run(unsigned long ops, u64 seed)
 	check_all();
 	adp_windows_destroy(&ws);
 	free(guest_ram);
-	printf("ok %u %s\n# %llu mapped, %llu without a doorbell, %llu lists, %llu unmapped, refused: %llu full, %llu start taken, %llu no memory, %llu not RAM; %llu doorbells, %llu stuck\n",
-	       current + 1, cases[current].name, (long long)tally[MAPS],
-	       (long long)tally[HITS], (long long)tally[LISTS],
-	       (long long)tally[UNMAPS], (long long)tally[FULL],
-	       (long long)tally[NO_START], (long long)tally[NO_MEMORY],
-	       (long long)tally[NOT_RAM], (long long)host_doorbells,
+	printf("ok %u %s\n", current + 1, cases[current].name);
+	printf("# %llu mapped, %llu without a doorbell, %llu lists, %llu unmapped\n",
+	       (long long)tally[MAPS], (long long)tally[HITS],
+	       (long long)tally[LISTS], (long long)tally[UNMAPS]);
+	printf("# refused: %llu full, %llu start taken, %llu no memory, %llu not RAM\n",
+	       (long long)tally[FULL], (long long)tally[NO_START],
+	       (long long)tally[NO_MEMORY], (long long)tally[NOT_RAM]);
+	printf("# %llu doorbells, %llu stuck\n", (long long)host_doorbells,
 	       (long long)host_stuck);
 }
 

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # No address is beyond the DMA mask. ADP_MASK28, ADP_MASK32: "ok" if the
-# platform's addresses are within such a mask, "refused" if they are beyond; they
-# are what they are for the emulated platform when it is told nothing.
+# platform's addresses are within such a mask, "refused" if they are beyond, "some"
+# if some of them are; they are what they are for the emulated platform when
+# it is told nothing.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"

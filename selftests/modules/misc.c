@@ -80,6 +80,7 @@ static void adp_mask_alloc(struct adp_run *run, u64 mask, u64 *got, u64 *none)
 /*
  * With a mask of bits= set, no address is beyond it. want=ok: everything can be
  * mapped all the same. want=refused: the platform's addresses are all beyond.
+ * want=some: the mask is taken, but some of them are.
  */
 static void adp_case_mask(struct adp_run *run)
 {
@@ -142,6 +143,9 @@ verdict:
 			   "%u bits: set %d, %llu refused", bits, ret, none);
 	else if (!strcmp(want, "refused"))
 		adp_expect(run, ret || !got, "%u bits: %llu mapped", bits, got);
+	else if (!strcmp(want, "some"))
+		adp_expect(run, !ret && none, "%u bits: set %d, %llu refused",
+			   bits, ret, none);
 	else
 		adp_fail(run, "want=%s is unknown", want);
 

@@ -3,8 +3,8 @@
 # What the tests of apple_dma_pci share. Sourced, not run.
 # shellcheck shell=sh
 #
-# A test ends with KSFT_SKIP if this machine has not got what it needs, and
-# leaves the modules as it found them loaded.
+# A test ends with KSFT_SKIP if this machine has not got what it needs. The
+# modules that it loads stay loaded.
 
 adp_here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=ktap_helpers.sh
@@ -86,6 +86,18 @@ adp_need_module() {
 	[ -n "$(adp_companions)" ] || adp_skip "no apple-dma-pci function"
 	adp_loaded apple_dma_pci || adp_load apple_dma_pci ||
 		adp_skip "apple_dma_pci cannot be loaded"
+}
+
+# Unloading our module takes the drivers of all managed functions away, and perhaps
+# a root file system with them: only those of edu devices may go.
+adp_need_unload() {
+	for COMPANION in $(adp_companions); do
+		adp_bdf=$(adp_about "$COMPANION" managed)
+		case $(adp_driver "${adp_bdf:-none}") in
+		"" | adp_test) ;;
+		*) adp_skip "$adp_bdf is in use, and would lose its driver" ;;
+		esac
+	done
 }
 
 # Picks a managed edu device, the ADP_PICKth: $EDU, and its companion, $COMPANION.

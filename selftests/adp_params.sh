@@ -7,6 +7,7 @@
 . "$(dirname "$0")/adp_lib.sh"
 adp_start
 [ -n "$(adp_companions)" ] || adp_skip "no apple-dma-pci function"
+adp_need_unload
 ! adp_loaded apple_dma_pci || rmmod apple_dma_pci
 
 for param in ${ADP_BAD_PARAMS:-no_such_parameter=1}; do

@@ -12,6 +12,7 @@
 adp_start
 [ -n "$ADP_REFUSED" ] || adp_skip "ADP_REFUSED says nothing, so nothing is to be refused"
 [ -n "$(adp_companions)" ] || adp_skip "no apple-dma-pci function"
+adp_need_unload
 ! adp_loaded apple_dma_pci || rmmod apple_dma_pci
 companion=$(adp_companions | head -n 1)
 managed=${ADP_FUNCTION:-$(adp_functions $ADP_EDU_ID | head -n 1)}

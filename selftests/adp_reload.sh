@@ -8,6 +8,7 @@
 . "$(dirname "$0")/adp_lib.sh"
 adp_start
 adp_need_edu
+adp_need_unload
 
 adp_log_mark
 for round in 1 2 3 4 5 6 7 8; do

@@ -74,7 +74,11 @@ enum dma_data_direction { DMA_BIDIRECTIONAL };
 #define container_of(p, type, ...) \
 	((type *)((char *)(p) - offsetof(type, __VA_ARGS__)))
 /* More than enough: no element here is larger. */
-#define struct_size(p, m, n) (sizeof(*(p)) + 64 * (size_t)(n))
+#define struct_size(p, m, n) shim_struct_size(sizeof(*(p)), #m, n)
+static inline size_t shim_struct_size(size_t head, const char *member, size_t n)
+{
+	return head + 64 * n;
+}
 
 #define MAX_ERRNO 4095
 #define ERR_PTR(e) ((void *)(long)(e))
@@ -165,8 +169,13 @@ struct scatterlist;
 struct device { int unused; };
 struct ratelimit_state { int unused; };
 #define DEFAULT_RATELIMIT_INTERVAL 0
-#define ratelimit_state_init(r, i, b) ((void)(r))
 #define __ratelimit(r) ((void)(r), 0)
+
+static inline void ratelimit_state_init(struct ratelimit_state *rs,
+					int interval, int burst)
+{
+}
+
 #define dev_warn(d, ...) ((void)(d), (void)fprintf(stderr, __VA_ARGS__))
 #define dev_err dev_warn
 
@@ -174,7 +183,13 @@ struct work_struct { void (*func)(struct work_struct *work); };
 struct delayed_work { struct work_struct work; };
 #define INIT_DELAYED_WORK(w, f) ((w)->work.func = (f))
 #define to_delayed_work(w) container_of(w, struct delayed_work, work)
-#define queue_delayed_work(q, w, t) ((void)(w), (void)(t))
+#define system_freezable_wq NULL
+
+static inline void queue_delayed_work(void *wq, struct delayed_work *work,
+				      unsigned long delay)
+{
+}
+
 #define cancel_delayed_work_sync(w) ((void)(w))
 #define msecs_to_jiffies(ms) ((unsigned long)(ms))
 
@@ -195,12 +210,36 @@ void *shim_xa_next(struct xarray *xa, unsigned long *index);
 
 /* Fails now and then if told to: see model.c. */
 void *shim_alloc(size_t size);
-#define kzalloc(size, gfp) shim_alloc(size)
-#define kvcalloc(n, size, gfp) calloc(n, size)
-#define alloc_pages_exact(size, gfp) shim_alloc(size)
-#define free_pages_exact(p, size) free(p)
-#define kfree(p) free(p)
-#define kvfree(p) free(p)
+
+static inline void *kzalloc(size_t size, gfp_t gfp)
+{
+	return shim_alloc(size);
+}
+
+static inline void *alloc_pages_exact(size_t size, gfp_t gfp)
+{
+	return shim_alloc(size);
+}
+
+static inline void free_pages_exact(void *p, size_t size)
+{
+	free(p);
+}
+
+static inline void *kvcalloc(size_t n, size_t size, gfp_t gfp)
+{
+	return calloc(n, size);
+}
+
+static inline void kfree(const void *p)
+{
+	free((void *)p);
+}
+
+static inline void kvfree(const void *p)
+{
+	free((void *)p);
+}
 
 struct resource { resource_size_t start, end; };
 #define IORES_DESC_NONE 0

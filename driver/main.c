@@ -146,6 +146,7 @@ static int adp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct adp_companion *c;
 	u32 max_entries;
+	char whom[80];
 	int err;
 
 	err = adp_check_function(pdev);
@@ -183,10 +184,10 @@ static int adp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 	pci_set_drvdata(pdev, c);
 	adp_stats_add(c);
-	pci_info(pdev, "%s layout, batches of %u%s%s\n",
+	adp_claim_describe(c, whom, sizeof(whom));
+	pci_info(pdev, "%s layout, batches of %u, %s, managed function: %s\n",
 		 c->ch.layout == ADP_LAYOUT_WIDE ? "wide" : "narrow",
-		 c->ch.batch, c->managed ? ", serves " : "",
-		 c->managed ? pci_name(c->managed) : "");
+		 c->ch.batch, mode, whom);
 	return 0;
 
 teardown:

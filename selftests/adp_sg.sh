@@ -9,6 +9,7 @@
 adp_start
 adp_need_edu
 max=${ADP_MAX_ENTRIES:-4096}
+mode=$(cat /sys/module/apple_dma_pci/parameters/mode)
 
 # doorbells DESCRIPTION ENTRIES CASE...: a case rings as few as there must be.
 doorbells() {
@@ -39,7 +40,8 @@ for n in 1 64 2000 10000; do
 	[ $n -lt 10000 ] || stride=16384
 	adp_case "a cold list of $n entries" sg_new "n=$n" len=4096 "stride=$stride"
 	doorbells "mapping $n entries" map_entries sg_map
-	[ $n -lt 64 ] ||
+	# In lazy mode the memory may be mapped from before.
+	[ $n -lt 64 ] || [ "$mode" != strict ] ||
 		adp_is "$n entries were cold" "$entries" -ge $((n / 32))
 	adp_case "$n entries lead where they should" sg_check
 	doorbells "unmapping $n entries" unmap_entries sg_unmap

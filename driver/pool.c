@@ -149,7 +149,10 @@ free_chunk:
 
 static void adp_chunk_destroy(struct adp_pool *pool, struct adp_chunk *chunk)
 {
-	/* Memory that the device may still reach is nobody's any more. */
+	/*
+	 * Memory that the host refused to unmap is nobody's any more. In lazy
+	 * mode it is reached for a while after this, like all that is unmapped.
+	 */
 	if (adp_window_unmap(pool->ws, chunk->window))
 		free_pages_exact(chunk->cpu, chunk->size);
 	if (chunk->gen)

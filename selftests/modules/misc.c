@@ -346,6 +346,49 @@ static void adp_case_ram(struct adp_run *run)
 }
 
 /*
+ * Take all free pages, and keep those whose host page is not RAM throughout.
+ * Each CPU has a store of free pages, which the others do not get; and the last
+ * pages are had by insisting only.
+ */
+static unsigned int adp_odd_pages(struct adp_ram *ram, unsigned int want,
+				  struct list_head *found)
+{
+	static const gfp_t how[] = {
+		/* Of movable pages the kernel hands the odd ones out first. */
+		GFP_HIGHUSER_MOVABLE | __GFP_NORETRY | __GFP_NOWARN,
+		GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN,
+	};
+	unsigned int n = 0, try;
+	struct page *page, *next;
+	LIST_HEAD(others);
+
+	for (try = 0; try < 16 && n < want; try++) {
+		set_cpus_allowed_ptr(current, cpumask_of(try % num_online_cpus()));
+		while (n < want) {
+			u64 phys;
+
+			page = alloc_page(how[try / 4 % ARRAY_SIZE(how)]);
+			if (!page)
+				break;
+			phys = page_to_phys(page);
+			if (adp_ram_holds(ram, ALIGN_DOWN(phys, ADP_HOST_PAGE),
+					  ALIGN(phys + 1, ADP_HOST_PAGE) - 1)) {
+				list_add(&page->lru, &others);
+			} else {
+				list_add(&page->lru, found);
+				n++;
+			}
+		}
+		list_for_each_entry_safe(page, next, &others, lru) {
+			list_del(&page->lru);
+			__free_page(page);
+		}
+	}
+	set_cpus_allowed_ptr(current, cpu_online_mask);
+	return n;
+}
+
+/*
  * Pages of our own that share a host page with something that is no RAM: the
  * host must not be asked for it, and the mapping works all the same. Memory is
  * taken until there are some; without such places there is nothing to find.
@@ -357,31 +400,12 @@ static void adp_case_edge(struct adp_run *run)
 	unsigned int want = adp_arg(run, "n", 2);
 	enum adp_ctx ctx = adp_arg_ctx(run);
 	struct page *page, *next;
-	unsigned int n = 0;
-	LIST_HEAD(others);
 	LIST_HEAD(found);
+	unsigned int n;
 
 	if (!ram)
 		return;
-	while (n < want) {
-		u64 phys;
-
-		/* Of movable pages the kernel hands the odd ones out first. */
-		page = alloc_page(GFP_HIGHUSER_MOVABLE | __GFP_NORETRY |
-				  __GFP_NOWARN);
-		if (!page)
-			break;
-		phys = page_to_phys(page);
-		if (adp_ram_holds(ram, ALIGN_DOWN(phys, ADP_HOST_PAGE),
-				  ALIGN(phys + 1, ADP_HOST_PAGE) - 1)) {
-			list_add(&page->lru, &others);
-		} else {
-			list_add(&page->lru, &found);
-			n++;
-		}
-	}
-	list_for_each_entry_safe(page, next, &others, lru)
-		__free_page(page);
+	n = adp_odd_pages(ram, want, &found);
 
 	list_for_each_entry_safe(page, next, &found, lru) {
 		struct adp_map map = {

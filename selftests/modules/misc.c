@@ -438,6 +438,26 @@ static void adp_case_edge(struct adp_run *run)
 		adp_skip(run, "no free page at an end of RAM");
 }
 
+/* Where memory of @len bytes begins that has a page inside, or 0. */
+static u64 adp_big_start(struct adp_ram *ram, u64 phys, u64 len)
+{
+	unsigned int i;
+
+	for (i = 0; i < ram->n; i++) {
+		u64 first = ALIGN(ram->res[i].start, ADP_HOST_PAGE);
+		u64 end = ALIGN_DOWN(ram->res[i].end + 1, ADP_HOST_PAGE);
+		u64 start;
+
+		if (phys < first || phys >= end)
+			continue;
+		if (end - first < len)
+			return 0;
+		start = min(max(first, phys & ~(u64)(SZ_1M - 1)), end - len);
+		return max(start + len, phys + PAGE_SIZE) - len;
+	}
+	return 0;
+}
+
 /*
  * One mapping of len= bytes (0: as many as dma_max_mapping_size() says), of
  * memory around a page of ours. want=refused: it is too long.
@@ -449,10 +469,10 @@ static void adp_case_big(struct adp_run *run)
 	u64 len = adp_arg(run, "len", 0);
 	struct adp_ram *ram = NULL;
 	char want[16] = "ok";
+	struct page *page, *other, *next;
+	LIST_HEAD(others);
 	u64 phys, start = 0;
-	struct page *page;
 	dma_addr_t dma;
-	unsigned int i;
 
 	adp_word(run, "want", want, sizeof(want));
 	page = alloc_page(GFP_KERNEL);
@@ -467,21 +487,17 @@ static void adp_case_big(struct adp_run *run)
 		len = max;
 	len = ALIGN_DOWN(len, PAGE_SIZE);
 
-	phys = page_to_phys(page);
-	for (i = 0; i < ram->n; i++) {
-		u64 first = ALIGN(ram->res[i].start, ADP_HOST_PAGE);
-		u64 end = ALIGN_DOWN(ram->res[i].end + 1, ADP_HOST_PAGE);
-
-		if (phys < first || phys >= end)
-			continue;
-		/* Any place that has the page inside will do. */
-		if (end - first >= len)
-			start = min(max(first, phys & ~(u64)(SZ_1M - 1)),
-				    end - len);
-		if (start && phys + PAGE_SIZE > start + len)
-			start = phys + PAGE_SIZE - len;
-		break;
+	/* The first page may be in a range that is too short: another, then. */
+	while (page) {
+		phys = page_to_phys(page);
+		start = adp_big_start(ram, phys, len);
+		if (start)
+			break;
+		list_add(&page->lru, &others);
+		page = alloc_page(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 	}
+	list_for_each_entry_safe(other, next, &others, lru)
+		__free_page(other);
 	if (!start) {
 		adp_skip(run, "no range of %llu bytes of RAM", len);
 		goto out;

@@ -82,19 +82,22 @@ struct adp_stats {
 /**
  * struct adp_op_stats - what the driver above has asked for, one per CPU
  * @map_ops: single mappings
- * @unmap_ops: single mappings given back
  * @sg_lists: scatterlists mapped
  * @sg_entries: entries in them
  * @bounced: mappings that were copied, since no window could serve them
+ * @congruent: mappings of aligned memory of 64 KiB and more whose address is
+ *	aligned as the memory is
+ * @incongruent: those whose address is not
  * @map_failures: mappings and allocations that failed
  * @bad_unmaps: unmaps and frees of what is not mapped
  */
 struct adp_op_stats {
 	u64 map_ops;
-	u64 unmap_ops;
 	u64 sg_lists;
 	u64 sg_entries;
 	u64 bounced;
+	u64 congruent;
+	u64 incongruent;
 	u64 map_failures;
 	u64 bad_unmaps;
 };
@@ -219,12 +222,32 @@ __printf(2, 3) void adp_channel_break(struct adp_channel *ch, const char *fmt, .
  */
 #define ADP_WINDOW_IDS		65536
 
-/* Windows whose books are allocated together: 20 KiB, whole pages of any size. */
-#define ADP_WINDOW_CHUNK	512
+/* Windows whose books are allocated together: five pages of any size. */
+#define ADP_WINDOW_CHUNK	(PAGE_SIZE / 4)
 
-/* Host pages that one leaf of a page table speaks for: 16 MiB. */
-#define ADP_LEAF_SHIFT		10
-#define ADP_LEAF_PAGES		BIT(ADP_LEAF_SHIFT)
+/* Host pages that one entry of a table speaks for: 256 KiB. */
+#define ADP_BLOCK_SHIFT		4
+#define ADP_BLOCK_PAGES		BIT(ADP_BLOCK_SHIFT)
+
+/* Blocks in one leaf of those that are searched for: 64 MiB. */
+#define ADP_LEAF_SHIFT		8
+#define ADP_LEAF_BLOCKS		BIT(ADP_LEAF_SHIFT)
+
+/* Blocks of DMA addresses that are found without a search: 4 GiB. */
+#define ADP_NEAR_BLOCKS		BIT(14)
+
+/*
+ * Blocks that are told apart by the page. Each holds parts of two windows at
+ * least, and there are two tables.
+ */
+#define ADP_FINE_IDS		(2 * ADP_WINDOW_IDS)
+#define ADP_FINE_CHUNK		128
+
+/* Host pages of DMA addresses whose use is known by the bit: 4 GiB. */
+#define ADP_SPACE_PAGES		BIT(18)
+
+/* Sizes of gaps that are told apart: from one page on, each twice the last. */
+#define ADP_SPACE_CLASSES	8
 
 /**
  * enum adp_window_state - the life of a window
@@ -252,46 +275,93 @@ enum adp_window_state {
  * struct adp_window - one mapping of the host, shared by reference
  * @refs: mappings that use it; far below 0 while it is not ADP_WINDOW_LIVE
  * @gpa: start in guest memory, in host pages; the host's key
- * @pages: host pages
  * @dma: address that the platform assigned, in host pages
+ * @wanted: users of one that is ADP_WINDOW_PENDING or ADP_WINDOW_FAILED
  * @partial: bytes that the host has mapped of one that is ADP_WINDOW_PARTIAL
- * @id: the host's handle
- * @wanted: users of a window that is not live (yet)
- * @self: its number
- * @next: next window in the chain of its start, or in that of free numbers
- * @link: next window in a struct adp_list
- * @stamp: tick of the last use
- * @extra: host pages beyond those that were asked for
  * @state: enum adp_window_state
+ * @tagged: @extra is a tag, see adp_window_set_tag(); while it is
+ *	ADP_WINDOW_PENDING, @note is not worth a doorbell
+ * @note: how its address is to be aligned, see adp_align_order(), while it is
+ *	ADP_WINDOW_PENDING; then the ticks that have found it idle
+ * @extra: host pages beyond those that were asked for
+ * @pages: host pages
+ * @above: @state and @tagged
+ * @left: users of one that is ADP_WINDOW_PARTIAL
+ * @next: next window in the chain of its start, or in that of free numbers
+ * @link: next window in a struct adp_list, while it is not ADP_WINDOW_LIVE
+ * @stamp: tick in which it was mapped last, while it is
  *
  * There may be 65,535 of them, so they are small. Their memory stays while the
  * companion does: who holds a number that has become stale takes a reference,
- * looks again, and gives it back.
+ * looks again, and gives it back. Of a window that is live all is constant but
+ * @refs, @note and @stamp.
  */
 struct adp_window {
 	atomic_t refs;
 	u32 gpa;
-	u32 pages;
 	union {
 		u32 dma;
+		u32 wanted;
 		u32 partial;
 	};
-	u64 id;
-	u32 wanted;
-	u16 self;
+	union {
+		struct {
+			u32 state:3;
+			u32 tagged:1;
+			u32 note:3;
+			u32 extra:8;
+			u32 pages:17;
+		};
+		struct {
+			u32 above:4;
+			u32 left:28;
+		};
+	};
 	u16 next;
-	u16 link;
-	u16 stamp;
-	u16 extra;
-	u8 state;
+	union {
+		u16 link;
+		u16 stamp;
+	};
+};
+
+#define ADP_FINE		BIT(31)
+
+/**
+ * struct adp_fine - which windows the pages of a block are in
+ * @id: number of the window by page, 0 if there is none
+ * @next: next one that is not in use
+ */
+struct adp_fine {
+	union {
+		u16 id[ADP_BLOCK_PAGES];
+		u32 next;
+	};
 };
 
 /**
- * struct adp_leaf - a part of a page table: which window a host page is in
- * @id: number of the window by page, 0 if there is none
+ * struct adp_leaf - entries of blocks that are far from the others
+ * @block: as in struct adp_table
  */
 struct adp_leaf {
-	u16 id[ADP_LEAF_PAGES];
+	u32 block[ADP_LEAF_BLOCKS];
+};
+
+/**
+ * struct adp_table - from a page to the window that has it
+ * @base: number of the first block in @near
+ * @nr: blocks in @near
+ * @open: those that may be found without the lock: all or, when nothing may, 0
+ * @near: by block, the number of a window that has all or some of the block's
+ *	pages, where no other has any; ADP_FINE and the number of a struct
+ *	adp_fine; or 0
+ * @far: struct adp_leaf, for blocks that are elsewhere
+ */
+struct adp_table {
+	u32 base;
+	u32 nr;
+	u32 open;
+	u32 *near;
+	struct xarray far;
 };
 
 /**
@@ -309,23 +379,40 @@ struct adp_list {
  * @ch: the channel
  * @ram: what may be sent
  * @lazy: windows without users stay mapped
- * @tick: coarse time, see adp_windows_age()
- * @by_gpa: leaves by guest address; some window that a page is in, if any
- * @nr_gpa: leaves that there can be
- * @by_dma: leaves by DMA address; no two windows are at one address
+ * @tick: coarse time, 16 bits of it, see adp_windows_age()
+ * @luck: whether addresses can be had aligned; not above 0 if not
+ * @by_gpa: by guest address; some window that a page is in, if any
+ * @by_dma: by DMA address; no two windows are at one address
  * @chunk: the windows, ADP_WINDOW_CHUNK at a time
+ * @fine: for both tables, ADP_FINE_CHUNK at a time
  * @lock: protects what follows, the channel, the statistics and all writing
  *	but to adp_window.refs and adp_window.stamp
  * @stats: counters of the companion
+ * @ids: the host's handles by window, XOR the address that it starts at;
+ *	a host that names its mappings by their start needs none of these
  * @starts: first window of the chain of a start, by hash
  * @free: first free number
  * @used: numbers that have been in use, 0 included
  * @hand: where the search for idle windows goes on
+ * @free_fine: first struct adp_fine that is not in use
+ * @used_fine: those that have been in use, 0 included
  * @roomy: all RAM fits the budget, so large windows waste nothing
  * @extra_pages: host pages in windows beyond those that were asked for
- * @max_bytes: the budget, in bytes
- * @max_mappings: the budget, in mappings
- * @age: ticks that a window may be idle
+ * @audit: where the count of those that are in use goes on
+ * @audit_pages: what has been counted in this round
+ * @held_pages: what was counted in the last round
+ * @fresh_pages: those that were mapped after it began
+ * @space: DMA pages in use, from @space_base on
+ * @space_base: first DMA page in @space
+ * @lowest: no gap of so many pages and more, by class, begins below this
+ * @skew: how far beyond the lowest gap the platform has placed a window of
+ *	late, in host pages, where that begins at an even page and at an odd one
+ * @raw: lowest gap for the window at the head of the batch, or U32_MAX
+ * @filled: there are fillers in the batch
+ * @unlucky: requests until alignment is tried again
+ * @max_bytes: the budget as it is known, in bytes
+ * @max_mappings: the budget as it is known, in mappings
+ * @memory: bytes allocated for all of this
  * @period: jiffies in a tick
  * @aging: the clock
  * @ratelimit: for messages about failures
@@ -334,23 +421,38 @@ struct adp_windows {
 	struct adp_channel *ch;
 	const struct adp_ram *ram;
 	bool lazy;
-	u16 tick;
-	struct adp_leaf **by_gpa;
-	unsigned int nr_gpa;
-	struct xarray by_dma;
+	u32 tick;
+	int luck;
+	struct adp_table by_gpa;
+	struct adp_table by_dma;
 	struct adp_window *chunk[ADP_WINDOW_IDS / ADP_WINDOW_CHUNK];
+	struct adp_fine *fine[ADP_FINE_IDS / ADP_FINE_CHUNK];
 
 	spinlock_t lock; /* see above */
 	struct adp_stats *stats;
+	u64 *ids[ADP_WINDOW_IDS / ADP_WINDOW_CHUNK];
 	u16 *starts;
 	u16 free;
 	unsigned int used;
 	unsigned int hand;
+	u32 free_fine;
+	u32 used_fine;
 	bool roomy;
 	u64 extra_pages;
+	unsigned int audit;
+	u64 audit_pages;
+	u64 held_pages;
+	u64 fresh_pages;
+	unsigned long *space;
+	u32 space_base;
+	u32 lowest[ADP_SPACE_CLASSES];
+	u8 skew[2];
+	u32 raw;
+	bool filled;
+	unsigned int unlucky;
 	u64 max_bytes;
 	u64 max_mappings;
-	u16 age;
+	size_t memory;
 	unsigned long period;
 	struct delayed_work aging;
 	struct ratelimit_state ratelimit;
@@ -371,39 +473,65 @@ struct adp_txn {
 int adp_windows_init(struct adp_windows *ws, struct adp_channel *ch,
 		     const struct adp_ram *ram, struct adp_stats *stats,
 		     bool lazy, unsigned int idle_ms);
+void adp_windows_open(struct adp_windows *ws, bool open);
 unsigned int adp_windows_purge(struct adp_windows *ws);
 void adp_windows_revoke(struct adp_windows *ws);
 void adp_windows_destroy(struct adp_windows *ws);
 void adp_txn_init(struct adp_windows *ws, struct adp_txn *txn, bool exact);
 bool adp_windows_make_room(struct adp_windows *ws, struct adp_txn *txn);
 struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
-				    u64 start, u64 end);
+				    u64 start, u64 end, unsigned int order);
 int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn);
+void __adp_windows_abort(struct adp_windows *ws, struct adp_txn *txn);
 void __adp_window_put(struct adp_windows *ws, struct adp_list *gone,
 		      struct adp_window *w, unsigned int n);
 void __adp_windows_release(struct adp_windows *ws, struct adp_list *gone);
-struct adp_window *adp_window_hit(struct adp_windows *ws, u64 start, u64 end);
 struct adp_window *adp_window_find(struct adp_windows *ws, u64 dma);
-bool adp_window_drop(struct adp_windows *ws, struct adp_window *w,
-		     unsigned int n);
+struct adp_window *__adp_window_find(struct adp_windows *ws, u64 dma);
+bool adp_window_drop_strict(struct adp_windows *ws, struct adp_window *w,
+			    unsigned int n);
 struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end,
-				  bool exact);
+				  unsigned int order, bool exact);
 bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w);
 void adp_windows_complain(struct adp_windows *ws, u64 bytes, const char *why);
 
-/**
- * adp_window_covers() - does a window hold a piece of memory
- * @w: window that the caller has a reference to
- * @start: first byte
- * @end: one past the last byte
- */
-static inline bool adp_window_covers(const struct adp_window *w, u64 start,
-				     u64 end)
-{
-	u64 gpa = (u64)w->gpa << APPLE_DMA_PCI_HOST_PAGE_SHIFT;
-	u64 len = (u64)w->pages << APPLE_DMA_PCI_HOST_PAGE_SHIFT;
+/* The smallest mapping whose address is aligned as its memory is: 64 KiB. */
+#define ADP_ALIGN_SHIFT		16
 
-	return start >= gpa && end <= gpa + len;
+/* The largest alignment that is looked for: 2 MiB. */
+#define ADP_ALIGN_ORDERS	6
+
+/**
+ * adp_align_order() - the alignment that a mapping's address is to have
+ * @phys: start
+ * @size: bytes
+ *
+ * A driver that maps naturally aligned memory of 64 KiB and more may program
+ * pages of that size into its device, which then ignores the low bits of the
+ * address. The platform takes no wishes, but see adp_windows_arrange().
+ *
+ * Return: 0 for none, n for 32 KiB << n.
+ */
+static inline unsigned int adp_align_order(u64 phys, u64 size)
+{
+	unsigned int shift;
+
+	if (likely(size < BIT(ADP_ALIGN_SHIFT) ||
+		   phys % BIT(ADP_ALIGN_SHIFT)))
+		return 0;
+	shift = min_t(unsigned int, fls64(size) - 1,
+		      phys ? __ffs64(phys) : 63);
+	return min(shift - ADP_ALIGN_SHIFT + 1, (unsigned int)ADP_ALIGN_ORDERS);
+}
+
+/**
+ * adp_align_fits() - is a window's address aligned as its memory is
+ * @w: mapped window that the caller has a reference to
+ * @order: alignment
+ */
+static inline bool adp_align_fits(const struct adp_window *w, unsigned int order)
+{
+	return !order || !((w->dma - w->gpa) & ((2U << order) - 1));
 }
 
 /**

@@ -59,40 +59,28 @@ static inline void adp_compat_leave_dma_iommu(struct device *dev)
 #endif
 }
 
-/* What the streaming members of struct dma_map_ops end in (ops.c). */
-dma_addr_t adp_map_phys(struct device *dev, phys_addr_t phys, size_t size,
-			enum dma_data_direction dir, unsigned long attrs);
-dma_addr_t adp_refuse_map(struct device *dev, phys_addr_t phys, size_t size,
-			  enum dma_data_direction dir, unsigned long attrs);
-
+/*
+ * The member of struct dma_map_ops that maps, made of a function which takes a
+ * physical address.
+ */
 #ifdef ADP_HAVE_OPS_MAP_PHYS
 #define ADP_COMPAT_MAP		map_phys
 #define ADP_COMPAT_UNMAP	unmap_phys
-#define ADP_COMPAT_MAP_FN	adp_map_phys
-#define ADP_COMPAT_REFUSE_FN	adp_refuse_map
+#define ADP_COMPAT_DEFINE_MAP(name, fn)					\
+static dma_addr_t name(struct device *dev, phys_addr_t phys, size_t size, \
+		       enum dma_data_direction dir, unsigned long attrs) \
+{									\
+	return fn(dev, phys, size, dir, attrs);				\
+}
 #else
 #define ADP_COMPAT_MAP		map_page
 #define ADP_COMPAT_UNMAP	unmap_page
-#define ADP_COMPAT_MAP_FN	adp_compat_map_page
-#define ADP_COMPAT_REFUSE_FN	adp_compat_refuse_page
-
-static inline dma_addr_t adp_compat_map_page(struct device *dev,
-					     struct page *page,
-					     unsigned long offset, size_t size,
-					     enum dma_data_direction dir,
-					     unsigned long attrs)
-{
-	return adp_map_phys(dev, page_to_phys(page) + offset, size, dir, attrs);
-}
-
-static inline dma_addr_t adp_compat_refuse_page(struct device *dev,
-						struct page *page,
-						unsigned long offset,
-						size_t size,
-						enum dma_data_direction dir,
-						unsigned long attrs)
-{
-	return adp_refuse_map(dev, page_to_phys(page) + offset, size, dir, attrs);
+#define ADP_COMPAT_DEFINE_MAP(name, fn)					\
+static dma_addr_t name(struct device *dev, struct page *page,		\
+		       unsigned long offset, size_t size,		\
+		       enum dma_data_direction dir, unsigned long attrs) \
+{									\
+	return fn(dev, page_to_phys(page) + offset, size, dir, attrs);	\
 }
 #endif
 

@@ -8,20 +8,28 @@
 
 #include "adp.h"
 #include "compat.h"
+#include "lookup.h"
 #include "trace.h"
 
-static const struct dma_map_ops adp_ops[ADP_MAX_COMPANIONS];
-
-/* The companion that each row of adp_ops serves; set before a row is used. */
+/* The companion that each row of adp_rows serves; set before a row is used. */
 static struct adp_companion *adp_slots[ADP_MAX_COMPANIONS];
 
-/*
- * The device's own data belongs to its driver. Which row of the table a device
- * points at says whose it is.
+/**
+ * struct adp_row - the ops of a companion
+ * @ops: all rows have the same
+ * @slot: whose they are
+ *
+ * The device's own data belongs to its driver. Which row a device points at says
+ * whose it is.
  */
-static struct adp_companion *adp_of(struct device *dev)
+struct adp_row {
+	struct dma_map_ops ops;
+	struct adp_companion **slot;
+};
+
+static __always_inline struct adp_companion *adp_of(struct device *dev)
 {
-	return adp_slots[get_dma_ops(dev) - adp_ops];
+	return *container_of(get_dma_ops(dev), struct adp_row, ops)->slot;
 }
 
 /* The highest address that a driver said its device can use. */
@@ -93,38 +101,40 @@ static bool adp_in_reach(u64 dma, size_t size, u64 limit)
 	return dma <= limit && size - 1 <= limit - dma;
 }
 
-/**
- * adp_map_phys() - map memory for the managed function
- * @dev: managed function
- * @phys: start
- * @size: bytes
- * @dir: direction; the platform does not enforce it
- * @attrs: DMA_ATTR_*
- *
- * Context: any.
- * Return: DMA address or DMA_MAPPING_ERROR.
- */
-dma_addr_t adp_map_phys(struct device *dev, phys_addr_t phys, size_t size,
-			enum dma_data_direction dir, unsigned long attrs)
+/* Is what was wished for what has been had. */
+static void adp_count_align(struct adp_companion *c, const struct adp_window *w,
+			    unsigned int order)
 {
-	struct adp_companion *c = adp_of(dev);
+	if (likely(!order))
+		return;
+	if (adp_align_fits(w, order))
+		this_cpu_inc(c->op_stats->congruent);
+	else
+		this_cpu_inc(c->op_stats->incongruent);
+}
+
+/* Map memory, or say why it cannot be. */
+static dma_addr_t adp_map_phys(struct device *dev, struct adp_companion *c,
+			       phys_addr_t phys, size_t size,
+			       unsigned long attrs)
+{
+	unsigned int order = adp_align_order(phys, size);
 	u64 limit = adp_limit(dev, dma_get_mask(dev));
-	dma_addr_t dma = DMA_MAPPING_ERROR;
 	struct adp_window *w;
 	int err = -EFAULT;
+	dma_addr_t dma;
 
-	this_cpu_inc(c->op_stats->map_ops);
 	if (!size || size > ADP_MAPPING_MAX || (attrs & DMA_ATTR_MMIO))
 		goto fail;
 
 	w = adp_window_map(&c->windows, ADP_HOST_PAGE_DOWN(phys),
-			   ADP_HOST_PAGE_UP(phys + size), false);
+			   ADP_HOST_PAGE_UP(phys + size), order, false);
 	if (!IS_ERR(w)) {
 		dma = adp_window_dma(w, phys);
+		adp_count_align(c, w, order);
 		if (adp_in_reach(dma, size, limit))
-			goto out;
+			return dma;
 		adp_window_drop(&c->windows, w, 1);
-		dma = DMA_MAPPING_ERROR;
 		err = -ERANGE;
 		goto fail;
 	}
@@ -133,31 +143,89 @@ dma_addr_t adp_map_phys(struct device *dev, phys_addr_t phys, size_t size,
 	if (adp_can_bounce(c, phys, size, err)) {
 		dma = adp_bounce(c, phys, size, limit);
 		if (dma != DMA_MAPPING_ERROR)
-			goto out;
+			return dma;
 		err = -ENOMEM;
 	}
 fail:
 	adp_fail(c, size, adp_why(err));
-out:
+	return DMA_MAPPING_ERROR;
+}
+
+/* What adp_map_warm() does not do. @w is a reference that it has taken, if any. */
+static noinline dma_addr_t adp_map_slow(struct device *dev, phys_addr_t phys,
+					size_t size,
+					enum dma_data_direction dir,
+					unsigned long attrs,
+					struct adp_window *w)
+{
+	struct adp_companion *c = adp_of(dev);
+	dma_addr_t dma;
+
+	if (w)
+		adp_window_drop(&c->windows, w, 1);
+	this_cpu_inc(c->op_stats->map_ops);
+	dma = adp_map_phys(dev, c, phys, size, attrs);
 	trace_adp_map(dev, phys, size, dma, dir);
 	return dma;
 }
 
-static void adp_unmap_phys(struct device *dev, dma_addr_t dma, size_t size,
-			   enum dma_data_direction dir, unsigned long attrs)
+/*
+ * Map memory that a live window has. All calls are at the end, so that this needs
+ * no frame: it is done for each buffer of each I/O.
+ */
+static __always_inline dma_addr_t adp_map_warm(struct device *dev,
+					       phys_addr_t phys, size_t size,
+					       enum dma_data_direction dir,
+					       unsigned long attrs)
+{
+	struct adp_companion *c = adp_of(dev);
+	struct adp_window *w = NULL;
+	dma_addr_t dma;
+
+	if (unlikely(size - 1 >= BIT(ADP_ALIGN_SHIFT) - 1 ||
+		     (attrs & DMA_ATTR_MMIO) || trace_adp_map_enabled()))
+		goto slow;
+	if (unlikely(!adp_window_try(&c->windows, phys, phys + size, 0, &w)))
+		goto slow;
+	dma = adp_window_dma(w, phys);
+	/* Addresses have far fewer than 64 bits, so the sum is one of them. */
+	if (unlikely(dma + size - 1 > *dev->dma_mask))
+		goto slow;
+	this_cpu_inc(c->op_stats->map_ops);
+	return dma;
+slow:
+	return adp_map_slow(dev, phys, size, dir, attrs, w);
+}
+
+ADP_COMPAT_DEFINE_MAP(adp_map, adp_map_warm)
+
+/* What adp_unmap() does not do. */
+static noinline void adp_unmap_slow(struct device *dev, dma_addr_t dma,
+				    size_t size, enum dma_data_direction dir,
+				    unsigned long attrs)
 {
 	struct adp_companion *c = adp_of(dev);
 	struct adp_window *w;
 
 	trace_adp_unmap(dev, dma, size, dir);
-	this_cpu_inc(c->op_stats->unmap_ops);
-	if (adp_bounce_unmap(&c->bounce, dma, dir,
+	if (unlikely(READ_ONCE(c->bounce.live)) &&
+	    adp_bounce_unmap(&c->bounce, dma, dir,
 			     attrs & DMA_ATTR_SKIP_CPU_SYNC))
 		return;
 
 	w = adp_window_find(&c->windows, dma);
 	if (unlikely(!w || !adp_window_drop(&c->windows, w, 1)))
 		adp_bad_unmap(c, dev, dma);
+}
+
+static void adp_unmap(struct device *dev, dma_addr_t dma, size_t size,
+		      enum dma_data_direction dir, unsigned long attrs)
+{
+	struct adp_companion *c = adp_of(dev);
+
+	if (unlikely(READ_ONCE(c->bounce.live) || trace_adp_unmap_enabled() ||
+		     !adp_window_drop_lazy(&c->windows, dma)))
+		return adp_unmap_slow(dev, dma, size, dir, attrs);
 }
 
 /*
@@ -180,12 +248,13 @@ static bool adp_sg_hit(struct adp_windows *ws, struct scatterlist *sgl,
 
 	for_each_sg(sgl, sg, nents, i) {
 		u64 start = sg_phys(sg), end = start + sg->length;
+		unsigned int order = adp_align_order(start, sg->length);
 		struct adp_window *w = last;
 
-		if (w && adp_window_covers(w, start, end))
+		if (w && adp_window_covers(w, start, end) && !order)
 			atomic_inc(&w->refs);
 		else
-			w = adp_window_hit(ws, start, end);
+			w = adp_window_hit(ws, start, end, order);
 		sg->dma_address = (uintptr_t)w;
 		last = w;
 		all &= !!w;
@@ -195,12 +264,15 @@ static bool adp_sg_hit(struct adp_windows *ws, struct scatterlist *sgl,
 
 /*
  * How many entries from @sg on lie next to each other in memory and have no
- * window; @end gets the end of their host pages.
+ * window; @end gets the end of their host pages, @order the largest alignment
+ * that one of them wishes for.
  */
-static int adp_sg_run(struct scatterlist *sg, int left, u64 start, u64 *end)
+static int adp_sg_run(struct scatterlist *sg, int left, u64 start, u64 *end,
+		      unsigned int *order)
 {
 	int n;
 
+	*order = adp_align_order(sg_phys(sg), sg->length);
 	*end = ADP_HOST_PAGE_UP(sg_phys(sg) + sg->length);
 	for (n = 1; n < left; n++) {
 		u64 phys, next;
@@ -212,6 +284,7 @@ static int adp_sg_run(struct scatterlist *sg, int left, u64 start, u64 *end)
 		    next - start > ADP_MAPPING_MAX)
 			break;
 		*end = next;
+		*order = max(*order, adp_align_order(phys, sg->length));
 	}
 	return n;
 }
@@ -243,6 +316,7 @@ static int adp_sg_miss(struct adp_companion *c, struct adp_txn *txn,
 	while (i < nents) {
 		u64 start = ADP_HOST_PAGE_DOWN(sg_phys(sg)), end;
 		struct adp_window *w;
+		unsigned int order;
 		int n;
 
 		if (adp_sg_window(sg)) {
@@ -250,12 +324,12 @@ static int adp_sg_miss(struct adp_companion *c, struct adp_txn *txn,
 			sg = sg_next(sg);
 			continue;
 		}
-		n = adp_sg_run(sg, nents - i, start, &end);
-		w = __adp_window_get(ws, txn, start, end);
+		n = adp_sg_run(sg, nents - i, start, &end, &order);
+		w = __adp_window_get(ws, txn, start, end, order);
 		if (IS_ERR(w) && n > 1) {
 			n = 1;
 			end = ADP_HOST_PAGE_UP(sg_phys(sg) + sg->length);
-			w = __adp_window_get(ws, txn, start, end);
+			w = __adp_window_get(ws, txn, start, end, order);
 		}
 		if (IS_ERR(w)) {
 			err = PTR_ERR(w);
@@ -270,7 +344,9 @@ static int adp_sg_miss(struct adp_companion *c, struct adp_txn *txn,
 			sg->dma_address = (uintptr_t)w;
 	}
 
-	if (!err)
+	if (err)
+		__adp_windows_abort(ws, txn);
+	else
 		err = __adp_windows_commit(ws, txn);
 	if (err)
 		__adp_sg_put(ws, sgl, 0, nents);
@@ -294,6 +370,47 @@ static int adp_sg_get(struct adp_companion *c, struct scatterlist *sgl,
 	return err;
 }
 
+static u64 adp_unmap_sg_lazy(struct adp_windows *ws, struct scatterlist *sgl,
+			     int nents);
+
+/*
+ * Map a list of small pieces that are all in live windows. In strict mode giving
+ * back what was taken may cost a doorbell, so there it is not tried.
+ */
+static bool adp_sg_warm(struct adp_windows *ws, struct scatterlist *sgl,
+			int nents, u64 limit)
+{
+	struct adp_window *w;
+	struct scatterlist *sg;
+	int i;
+
+	if (!READ_ONCE(ws->lazy))
+		return false;
+	for_each_sg(sgl, sg, nents, i) {
+		u64 phys = sg_phys(sg), dma;
+		size_t size = sg->length;
+
+		if (unlikely(size - 1 >= BIT(ADP_ALIGN_SHIFT) - 1))
+			goto undo;
+		w = NULL;
+		if (unlikely(!adp_window_try(ws, phys, phys + size, 0, &w)))
+			goto drop;
+		dma = adp_window_dma(w, phys);
+		if (unlikely(dma + size - 1 > limit))
+			goto drop;
+		sg->dma_address = dma;
+		sg_dma_len(sg) = size;
+	}
+	return true;
+
+drop:
+	if (w)
+		adp_window_drop(ws, w, 1);
+undo:
+	adp_unmap_sg_lazy(ws, sgl, i);
+	return false;
+}
+
 static void adp_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents,
 			 enum dma_data_direction dir, unsigned long attrs);
 
@@ -309,6 +426,9 @@ static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 
 	this_cpu_inc(c->op_stats->sg_lists);
 	this_cpu_add(c->op_stats->sg_entries, nents);
+	if (!trace_adp_map_sg_enabled() && !(attrs & DMA_ATTR_MMIO) &&
+	    adp_sg_warm(&c->windows, sgl, nents, limit))
+		return nents;
 
 	for_each_sg(sgl, sg, nents, i) {
 		bytes += sg->length;
@@ -328,6 +448,8 @@ static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 
 		if (w) {
 			dma = adp_window_dma(w, sg_phys(sg));
+			adp_count_align(c, w, adp_align_order(sg_phys(sg),
+							      sg->length));
 			if (!adp_in_reach(dma, sg->length, limit)) {
 				err = -ERANGE;
 				goto undo;
@@ -373,7 +495,7 @@ static u64 adp_unmap_sg_strict(struct adp_windows *ws, struct scatterlist *sgl,
 
 		if (sg_dma_address(sg) == DMA_MAPPING_ERROR)
 			continue;
-		w = adp_window_find(ws, sg_dma_address(sg));
+		w = __adp_window_find(ws, sg_dma_address(sg));
 		if (w)
 			__adp_window_put(ws, &gone, w, 1);
 		else
@@ -600,32 +722,47 @@ static unsigned long adp_get_merge_boundary(struct device *dev)
 	return 0;
 }
 
-static const struct dma_map_ops adp_ops[ADP_MAX_COMPANIONS] = {
-	[0 ... ADP_MAX_COMPANIONS - 1] = {
-		.alloc = adp_alloc,
-		.free = adp_free,
-		.ADP_COMPAT_ALLOC_PAGES = adp_alloc_pages,
-		.free_pages = adp_free_pages,
-		.mmap = adp_mmap,
-		.get_sgtable = adp_get_sgtable,
-		.ADP_COMPAT_MAP = ADP_COMPAT_MAP_FN,
-		.ADP_COMPAT_UNMAP = adp_unmap_phys,
-		.map_sg = adp_map_sg,
-		.unmap_sg = adp_unmap_sg,
 #ifdef ADP_HAVE_OPS_MAP_RESOURCE
-		.map_resource = adp_map_resource,
+#define ADP_OPS_MAP_RESOURCE	.map_resource = adp_map_resource,
+#else
+#define ADP_OPS_MAP_RESOURCE
 #endif
-		.sync_single_for_cpu = adp_sync_single_for_cpu,
-		.sync_single_for_device = adp_sync_single_for_device,
-		.sync_sg_for_cpu = adp_sync_sg_for_cpu,
-		.sync_sg_for_device = adp_sync_sg_for_device,
-		.dma_supported = adp_dma_supported,
-		.get_required_mask = adp_get_required_mask,
-		.max_mapping_size = adp_max_mapping_size,
-		.opt_mapping_size = adp_opt_mapping_size,
-		.get_merge_boundary = adp_get_merge_boundary,
-	},
+
+#define ADP_ROW(n)							\
+	[n] = {								\
+		.ops = {						\
+			.alloc = adp_alloc,				\
+			.free = adp_free,				\
+			.ADP_COMPAT_ALLOC_PAGES = adp_alloc_pages,	\
+			.free_pages = adp_free_pages,			\
+			.mmap = adp_mmap,				\
+			.get_sgtable = adp_get_sgtable,			\
+			.ADP_COMPAT_MAP = adp_map,			\
+			.ADP_COMPAT_UNMAP = adp_unmap,			\
+			.map_sg = adp_map_sg,				\
+			.unmap_sg = adp_unmap_sg,			\
+			ADP_OPS_MAP_RESOURCE				\
+			.sync_single_for_cpu = adp_sync_single_for_cpu,	\
+			.sync_single_for_device = adp_sync_single_for_device, \
+			.sync_sg_for_cpu = adp_sync_sg_for_cpu,		\
+			.sync_sg_for_device = adp_sync_sg_for_device,	\
+			.dma_supported = adp_dma_supported,		\
+			.get_required_mask = adp_get_required_mask,	\
+			.max_mapping_size = adp_max_mapping_size,	\
+			.opt_mapping_size = adp_opt_mapping_size,	\
+			.get_merge_boundary = adp_get_merge_boundary,	\
+		},							\
+		.slot = &adp_slots[n],					\
+	}
+
+static const struct adp_row adp_rows[ADP_MAX_COMPANIONS] = {
+	ADP_ROW(0), ADP_ROW(1), ADP_ROW(2), ADP_ROW(3),
+	ADP_ROW(4), ADP_ROW(5), ADP_ROW(6), ADP_ROW(7),
+	ADP_ROW(8), ADP_ROW(9), ADP_ROW(10), ADP_ROW(11),
+	ADP_ROW(12), ADP_ROW(13), ADP_ROW(14), ADP_ROW(15),
 };
+
+static_assert(ADP_MAX_COMPANIONS == 16);
 
 /*
  * A function that cannot be served must not get an address either. Refusing
@@ -637,22 +774,14 @@ static void *adp_refuse_alloc(struct device *dev, size_t size, dma_addr_t *dma,
 	return NULL;
 }
 
-/**
- * adp_refuse_map() - the streaming map of a function that is refused
- * @dev: managed function
- * @phys: start
- * @size: bytes
- * @dir: direction
- * @attrs: DMA_ATTR_*
- *
- * Context: any.
- * Return: DMA_MAPPING_ERROR.
- */
-dma_addr_t adp_refuse_map(struct device *dev, phys_addr_t phys, size_t size,
-			  enum dma_data_direction dir, unsigned long attrs)
+static dma_addr_t adp_refuse_phys(struct device *dev, phys_addr_t phys,
+				  size_t size, enum dma_data_direction dir,
+				  unsigned long attrs)
 {
 	return DMA_MAPPING_ERROR;
 }
+
+ADP_COMPAT_DEFINE_MAP(adp_refuse_map, adp_refuse_phys)
 
 static void adp_refuse_unmap(struct device *dev, dma_addr_t dma, size_t size,
 			     enum dma_data_direction dir, unsigned long attrs)
@@ -679,7 +808,7 @@ static int adp_refuse_mask(struct device *dev, u64 mask)
 
 static const struct dma_map_ops adp_refuse_ops = {
 	.alloc = adp_refuse_alloc,
-	.ADP_COMPAT_MAP = ADP_COMPAT_REFUSE_FN,
+	.ADP_COMPAT_MAP = adp_refuse_map,
 	.ADP_COMPAT_UNMAP = adp_refuse_unmap,
 	.map_sg = adp_refuse_map_sg,
 	.unmap_sg = adp_refuse_unmap_sg,
@@ -723,7 +852,9 @@ void adp_ops_detach(struct adp_companion *c)
  */
 void adp_ops_install(struct adp_companion *c, struct device *dev)
 {
-	set_dma_ops(dev, &adp_ops[c->slot]);
+	/* A limit of its bus is not looked at where memory is warm. */
+	adp_windows_open(&c->windows, !dev->bus_dma_limit);
+	set_dma_ops(dev, &adp_rows[c->slot].ops);
 }
 
 /**

@@ -134,7 +134,7 @@ static struct adp_chunk *adp_chunk_create(struct adp_pool *pool, size_t size,
 
 	phys = virt_to_phys(chunk->cpu);
 	chunk->window = adp_window_map(pool->ws, ADP_HOST_PAGE_DOWN(phys),
-				       ADP_HOST_PAGE_UP(phys + size), true);
+				       ADP_HOST_PAGE_UP(phys + size), 0, true);
 	if (IS_ERR(chunk->window))
 		goto free_mem;
 	chunk->dma = adp_window_dma(chunk->window, phys);

@@ -49,14 +49,23 @@ static struct adp_op_stats adp_op_stats_read(struct adp_companion *c)
 		const struct adp_op_stats *st = per_cpu_ptr(c->op_stats, cpu);
 
 		sum.map_ops += st->map_ops;
-		sum.unmap_ops += st->unmap_ops;
 		sum.sg_lists += st->sg_lists;
 		sum.sg_entries += st->sg_entries;
 		sum.bounced += st->bounced;
+		sum.congruent += st->congruent;
+		sum.incongruent += st->incongruent;
 		sum.map_failures += st->map_failures;
 		sum.bad_unmaps += st->bad_unmaps;
 	}
 	return sum;
+}
+
+/* What it takes to serve the function, apart from the memory it is served with. */
+static size_t adp_memory(struct adp_companion *c)
+{
+	return sizeof(*c) + num_possible_cpus() * sizeof(*c->op_stats) +
+	       sizeof(*c->ch.cmd) + c->ch.req_bytes + c->ch.resp_bytes +
+	       READ_ONCE(c->windows.memory);
 }
 
 static int adp_stats_show(struct seq_file *m, void *unused)
@@ -80,12 +89,14 @@ static int adp_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "quarantined %llu\n", st.quarantined);
 	seq_printf(m, "coherent_bytes %llu\n", st.coherent_bytes);
 	seq_printf(m, "map_ops %llu\n", op.map_ops);
-	seq_printf(m, "unmap_ops %llu\n", op.unmap_ops);
 	seq_printf(m, "sg_lists %llu\n", op.sg_lists);
 	seq_printf(m, "sg_entries %llu\n", op.sg_entries);
 	seq_printf(m, "bounced %llu\n", op.bounced);
+	seq_printf(m, "congruent %llu\n", op.congruent);
+	seq_printf(m, "incongruent %llu\n", op.incongruent);
 	seq_printf(m, "map_failures %llu\n", op.map_failures);
 	seq_printf(m, "bad_unmaps %llu\n", op.bad_unmaps);
+	seq_printf(m, "memory_bytes %zu\n", adp_memory(c));
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(adp_stats);

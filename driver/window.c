@@ -9,8 +9,8 @@
  * window of its own that starts a host page lower, or the next lower one that
  * is free: the host accepts ranges that overlap, as long as they start apart.
  *
- * Two page tables lead from a guest page and from a DMA page to a window. They
- * are read without a lock: whoever finds a number there takes a reference, and
+ * Two tables lead from a guest page and from a DMA page to a window. They are
+ * read without a lock: whoever finds a number there takes a reference, and
  * then looks whether it is the window that it wants. All else has the lock. A
  * reference can be had while the window is live; taking it out of use means
  * to swap a count of 0 for one far below 0.
@@ -22,11 +22,15 @@
  * whose last user has left stays mapped: until it has been idle for long, or
  * the budget is needed.
  */
+#include <linux/bitmap.h>
 #include <linux/hash.h>
 #include <linux/jiffies.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
 
 #include "adp.h"
+#include "lookup.h"
 
 #define ADP_SHIFT		APPLE_DMA_PCI_HOST_PAGE_SHIFT
 
@@ -52,32 +56,91 @@
 #define ADP_BLOCK_ROOMY		0x400000UL
 #define ADP_BLOCK		0x40000UL
 
-/* The part of the budget that memory which nobody asked for may take. */
-#define ADP_EXTRA_SHARE		8
+/*
+ * The part of the budget, and of what is mapped, that memory which nobody
+ * asked for may take in windows that are in use.
+ */
+#define ADP_EXTRA_SHARE		64
+#define ADP_EXTRA_LIVE_SHARE	8
+
+/* Windows looked at for that with each window that is to be enlarged. */
+#define ADP_AUDIT		32
+
+/* Near the end of the budget, which is this part of it, nothing is enlarged. */
+#define ADP_SCARCE_SHARE	8
 
 /* What the platform has per function: see Documentation/design.rst. */
 #define ADP_BUDGET_BYTES	0x60000000ULL
 #define ADP_BUDGET_MAPPINGS	65536ULL
 
-#define ADP_START_BITS		14
+/* What is left of a budget at least, however often the host refuses. */
+#define ADP_BUDGET_MIN_BYTES	0x100000ULL
+#define ADP_BUDGET_MIN_MAPPINGS	16ULL
+
+#define ADP_START_BITS		13
+
+/* The largest adp_window.extra: a window of ADP_BLOCK_ROOMY has less. */
+#define ADP_EXTRA_MAX		255
 
 /* Ticks in the time that a window may be idle: how exact that time is. */
 #define ADP_AGE_TICKS		4
 
-static struct adp_window *adp_window_at(struct adp_windows *ws, unsigned int n)
+/* A note that is no alignment: a window without users, see adp_align_filler(). */
+#define ADP_NOTE_FILLER		7
+
+/* Windows looked at together by the clock, with interrupts off. */
+#define ADP_AGE_LOOK		1024
+
+/* Gaps between DMA addresses that are looked at to foresee the next one. */
+#define ADP_GAPS		256
+
+/* The farthest beyond a gap's start that the platform is believed to place. */
+#define ADP_SKEW_MAX		8
+
+/* Starts that are tried for an aligned address. */
+#define ADP_ALIGN_TRIES		32
+
+/* Lengths of a filler that are tried. */
+#define ADP_FILLERS		16
+
+/* How often a window is mapped again elsewhere, for an aligned address. */
+#define ADP_ALIGN_ROUNDS	2
+
+/*
+ * Where addresses cannot be foreseen, trying is dear: after some failures only
+ * one request in so many does.
+ */
+#define ADP_LUCK		32
+#define ADP_UNLUCKY		64
+
+/* Each page of a chunk knows which chunk it belongs to. */
+static u16 adp_window_number(struct adp_windows *ws, const struct adp_window *w)
 {
-	return READ_ONCE(ws->chunk[n / ADP_WINDOW_CHUNK]) + n % ADP_WINDOW_CHUNK;
+	unsigned long c = page_private(virt_to_page(w));
+
+	return c * ADP_WINDOW_CHUNK + (w - ws->chunk[c]);
+}
+
+static void *adp_books_alloc(struct adp_windows *ws, size_t size)
+{
+	void *p = kzalloc(size, GFP_ATOMIC | __GFP_NOWARN);
+
+	if (p)
+		ws->memory += size;
+	return p;
 }
 
 static void adp_list_add(struct adp_windows *ws, struct adp_list *list,
 			 struct adp_window *w)
 {
+	u16 n = adp_window_number(ws, w);
+
 	w->link = 0;
 	if (list->first)
-		adp_window_at(ws, list->last)->link = w->self;
+		adp_window_at(ws, list->last)->link = n;
 	else
-		list->first = w->self;
-	list->last = w->self;
+		list->first = n;
+	list->last = n;
 }
 
 static struct adp_window *adp_list_pop(struct adp_windows *ws,
@@ -92,103 +155,256 @@ static struct adp_window *adp_list_pop(struct adp_windows *ws,
 	return w;
 }
 
-/* The page tables. A leaf that is not there yet is made, or the page goes without. */
+/*
+ * The tables. A block that is all in one window, or has parts of one only, names
+ * the window; one that has parts of several has a struct adp_fine. Memory for
+ * either may be lacking: then a guest page goes without, and a window whose DMA
+ * addresses cannot be entered is given up.
+ */
 
-static struct adp_leaf *adp_gpa_leaf(struct adp_windows *ws, u64 page)
+static u32 adp_fine_new(struct adp_windows *ws)
 {
-	u64 i = page >> ADP_LEAF_SHIFT;
+	unsigned int c = ws->used_fine / ADP_FINE_CHUNK;
+	struct adp_fine *chunk;
+	u32 n = ws->free_fine;
 
-	return i < ws->nr_gpa ? READ_ONCE(ws->by_gpa[i]) : NULL;
-}
-
-static u16 adp_gpa_get(struct adp_windows *ws, u64 page)
-{
-	struct adp_leaf *leaf = adp_gpa_leaf(ws, page);
-
-	return leaf ? READ_ONCE(leaf->id[page % ADP_LEAF_PAGES]) : 0;
-}
-
-static void adp_gpa_set(struct adp_windows *ws, struct adp_window *w)
-{
-	u32 page;
-
-	for (page = w->gpa; page < w->gpa + w->pages; page++) {
-		struct adp_leaf *leaf = adp_gpa_leaf(ws, page);
-
-		if (!leaf) {
-			leaf = kzalloc(sizeof(*leaf), GFP_ATOMIC | __GFP_NOWARN);
-			if (!leaf)
-				return;
-			/* Pairs with READ_ONCE() in adp_gpa_leaf(). */
-			smp_store_release(&ws->by_gpa[page >> ADP_LEAF_SHIFT],
-					  leaf);
-		}
-		WRITE_ONCE(leaf->id[page % ADP_LEAF_PAGES], w->self);
+	if (n) {
+		ws->free_fine = adp_fine_at(ws, n)->next;
+		memset(adp_fine_at(ws, n), 0, sizeof(*chunk));
+		return ADP_FINE | n;
 	}
-}
-
-static void adp_gpa_clear(struct adp_windows *ws, struct adp_window *w)
-{
-	u32 page;
-
-	for (page = w->gpa; page < w->gpa + w->pages; page++) {
-		struct adp_leaf *leaf = adp_gpa_leaf(ws, page);
-
-		if (leaf && leaf->id[page % ADP_LEAF_PAGES] == w->self)
-			WRITE_ONCE(leaf->id[page % ADP_LEAF_PAGES], 0);
+	if (ws->used_fine == ADP_FINE_IDS)
+		return 0;
+	if (!ws->fine[c]) {
+		chunk = adp_books_alloc(ws, ADP_FINE_CHUNK * sizeof(*chunk));
+		if (!chunk)
+			return 0;
+		/* Pairs with READ_ONCE() in adp_fine_at(). */
+		smp_store_release(&ws->fine[c], chunk);
 	}
+	return ADP_FINE | ws->used_fine++;
 }
 
-static u16 adp_dma_get(struct adp_windows *ws, u64 page)
+/* Who still reads it finds a window that is not the one it looks for. */
+static void adp_fine_free(struct adp_windows *ws, u32 entry)
 {
-	struct adp_leaf *leaf = xa_load(&ws->by_dma, page >> ADP_LEAF_SHIFT);
-
-	return leaf ? READ_ONCE(leaf->id[page % ADP_LEAF_PAGES]) : 0;
+	adp_fine_at(ws, entry)->next = ws->free_fine;
+	ws->free_fine = entry & ~ADP_FINE;
 }
 
-static struct adp_leaf *adp_dma_leaf(struct adp_windows *ws, u64 page)
+/* The entry of a block, or NULL if there is none. */
+static u32 *adp_block_at(struct adp_table *t, u32 page)
 {
-	unsigned long i = page >> ADP_LEAF_SHIFT;
-	struct adp_leaf *leaf = xa_load(&ws->by_dma, i);
+	u32 n = (page >> ADP_BLOCK_SHIFT) - t->base;
+	struct adp_leaf *leaf;
 
-	if (leaf)
-		return leaf;
-	leaf = kzalloc(sizeof(*leaf), GFP_ATOMIC | __GFP_NOWARN);
-	if (leaf && xa_err(xa_store(&ws->by_dma, i, leaf, GFP_ATOMIC))) {
+	if (likely(n < t->nr))
+		return &t->near[n];
+	leaf = xa_load(&t->far, page >> (ADP_BLOCK_SHIFT + ADP_LEAF_SHIFT));
+	if (!leaf)
+		return NULL;
+	return &leaf->block[(page >> ADP_BLOCK_SHIFT) % ADP_LEAF_BLOCKS];
+}
+
+/* The same, made if it has to be. */
+static u32 *adp_block_get(struct adp_windows *ws, struct adp_table *t, u32 page)
+{
+	u32 *block = adp_block_at(t, page);
+	struct adp_leaf *leaf;
+
+	if (block)
+		return block;
+	leaf = adp_books_alloc(ws, sizeof(*leaf));
+	if (!leaf)
+		return NULL;
+	if (xa_err(xa_store(&t->far, page >> (ADP_BLOCK_SHIFT + ADP_LEAF_SHIFT),
+			    leaf, GFP_ATOMIC))) {
+		ws->memory -= sizeof(*leaf);
 		kfree(leaf);
-		leaf = NULL;
+		return NULL;
 	}
-	return leaf;
+	return adp_block_at(t, page);
 }
 
-static void adp_dma_clear(struct adp_windows *ws, struct adp_window *w)
+static u16 adp_table_get(struct adp_windows *ws, struct adp_table *t, u32 page)
 {
-	u32 page;
+	u32 *block = adp_block_at(t, page);
 
-	for (page = w->dma; page < w->dma + w->pages; page++) {
-		struct adp_leaf *leaf = xa_load(&ws->by_dma,
-						page >> ADP_LEAF_SHIFT);
+	return block ? adp_entry_window(ws, READ_ONCE(*block), page) : 0;
+}
 
-		if (leaf && leaf->id[page % ADP_LEAF_PAGES] == w->self)
-			WRITE_ONCE(leaf->id[page % ADP_LEAF_PAGES], 0);
+static u32 adp_window_first(struct adp_windows *ws, struct adp_table *t,
+			    const struct adp_window *w)
+{
+	return t == &ws->by_dma ? w->dma : w->gpa;
+}
+
+/* Tell the pages of a block apart, which until now have named one window. */
+static u32 adp_block_split(struct adp_windows *ws, struct adp_table *t,
+			   u16 number, u32 block)
+{
+	struct adp_window *w = adp_window_at(ws, number);
+	u32 entry = adp_fine_new(ws), i;
+	struct adp_fine *fine;
+
+	if (!entry)
+		return 0;
+	fine = adp_fine_at(ws, entry);
+	for (i = 0; i < ADP_BLOCK_PAGES; i++)
+		if (block + i - adp_window_first(ws, t, w) < w->pages)
+			WRITE_ONCE(fine->id[i], number);
+	return entry;
+}
+
+/* Make pages of a block lead to a window, whatever they led to. */
+static int adp_block_set(struct adp_windows *ws, struct adp_table *t, u32 *p,
+			 u32 first, u32 end, u16 number)
+{
+	struct adp_fine *fine;
+	u32 entry = *p, page;
+
+	if (end - first == ADP_BLOCK_PAGES || !entry || entry == number) {
+		WRITE_ONCE(*p, number);
+		if (entry & ADP_FINE)
+			adp_fine_free(ws, entry);
+		return 0;
 	}
+	if (!(entry & ADP_FINE)) {
+		entry = adp_block_split(ws, t, entry,
+					round_down(first, ADP_BLOCK_PAGES));
+		if (!entry)
+			return -ENOMEM;
+	}
+	fine = adp_fine_at(ws, entry);
+	for (page = first; page < end; page++)
+		WRITE_ONCE(fine->id[page % ADP_BLOCK_PAGES], number);
+	/* Who finds the entry sees what it leads to. */
+	smp_store_release(p, entry);
+	return 0;
+}
+
+static void adp_block_clear(struct adp_windows *ws, u32 *p, u32 first, u32 end,
+			    u16 number)
+{
+	struct adp_fine *fine;
+	u32 entry = *p, page;
+	bool several = false;
+	u16 other = 0;
+
+	if (entry == number)
+		WRITE_ONCE(*p, 0);
+	if (!(entry & ADP_FINE))
+		return;
+	fine = adp_fine_at(ws, entry);
+	for (page = first; page < end; page++)
+		if (fine->id[page % ADP_BLOCK_PAGES] == number)
+			WRITE_ONCE(fine->id[page % ADP_BLOCK_PAGES], 0);
+	for (page = 0; page < ADP_BLOCK_PAGES; page++) {
+		several |= other && fine->id[page] && fine->id[page] != other;
+		other = fine->id[page] ?: other;
+	}
+	if (several)
+		return;
+	WRITE_ONCE(*p, other);
+	adp_fine_free(ws, entry);
+}
+
+static void adp_table_clear(struct adp_windows *ws, struct adp_table *t,
+			    struct adp_window *w)
+{
+	u32 page = adp_window_first(ws, t, w), end = page + w->pages, stop;
+	u16 number = adp_window_number(ws, w);
+
+	for (; page < end; page = stop) {
+		u32 *block = adp_block_at(t, page);
+
+		stop = min(end, (u32)round_down(page, ADP_BLOCK_PAGES) +
+			   (u32)ADP_BLOCK_PAGES);
+		if (block)
+			adp_block_clear(ws, block, page, stop, number);
+	}
+}
+
+static int adp_table_set(struct adp_windows *ws, struct adp_table *t,
+			 struct adp_window *w)
+{
+	u32 page = adp_window_first(ws, t, w), end = page + w->pages, stop;
+	u16 number = adp_window_number(ws, w);
+	int err = 0;
+
+	for (; page < end; page = stop) {
+		u32 *block = adp_block_get(ws, t, page);
+		int e = -ENOMEM;
+
+		stop = min(end, (u32)round_down(page, ADP_BLOCK_PAGES) +
+			   (u32)ADP_BLOCK_PAGES);
+		if (block)
+			e = adp_block_set(ws, t, block, page, stop, number);
+		err = err ?: e;
+	}
+	return err;
+}
+
+/* The window that a page leads to, if it really has it; the lock is held. */
+static struct adp_window *adp_table_find(struct adp_windows *ws,
+					 struct adp_table *t, u32 page)
+{
+	u16 n = adp_table_get(ws, t, page);
+	struct adp_window *w = adp_window_at(ws, n);
+
+	return n && page - adp_window_first(ws, t, w) < w->pages ? w : NULL;
+}
+
+/* Is an address of a window in use. */
+static bool adp_dma_taken(struct adp_windows *ws, const struct adp_window *w)
+{
+	u32 page = w->dma, end = w->dma + w->pages;
+
+	while (page < end) {
+		u32 *block = adp_block_at(&ws->by_dma, page);
+
+		if (!block || !*block)
+			page = round_down(page, ADP_BLOCK_PAGES) +
+			       ADP_BLOCK_PAGES;
+		else if (adp_table_find(ws, &ws->by_dma, page++))
+			return true;
+	}
+	return false;
 }
 
 /* Enter a window's addresses: -EEXIST if one is in use, -ENOMEM. */
 static int adp_dma_set(struct adp_windows *ws, struct adp_window *w)
 {
-	u32 page;
+	int err;
 
-	for (page = w->dma; page < w->dma + w->pages; page++) {
-		struct adp_leaf *leaf = adp_dma_leaf(ws, page);
+	if (adp_dma_taken(ws, w))
+		return -EEXIST;
+	err = adp_table_set(ws, &ws->by_dma, w);
+	if (err)
+		adp_table_clear(ws, &ws->by_dma, w);
+	else if (w->dma - ws->space_base < ADP_SPACE_PAGES - w->pages)
+		bitmap_set(ws->space, w->dma - ws->space_base, w->pages);
+	return err;
+}
 
-		if (!leaf || leaf->id[page % ADP_LEAF_PAGES]) {
-			adp_dma_clear(ws, w);
-			return leaf ? -EEXIST : -ENOMEM;
-		}
-		WRITE_ONCE(leaf->id[page % ADP_LEAF_PAGES], w->self);
-	}
-	return 0;
+/* There is a new gap: that is where the search for gaps begins. */
+static void adp_space_clear(struct adp_windows *ws, u32 at, u32 pages)
+{
+	unsigned int i;
+	u32 start;
+
+	bitmap_clear(ws->space, at, pages);
+	start = find_last_bit(ws->space, at);
+	start = start == at ? 0 : start + 1;
+	for (i = 0; i < ADP_SPACE_CLASSES; i++)
+		ws->lowest[i] = min(ws->lowest[i], start);
+}
+
+static void adp_dma_clear(struct adp_windows *ws, struct adp_window *w)
+{
+	adp_table_clear(ws, &ws->by_dma, w);
+	if (w->dma - ws->space_base < ADP_SPACE_PAGES - w->pages)
+		adp_space_clear(ws, w->dma - ws->space_base, w->pages);
 }
 
 /* Which window starts at a page, whatever its state is. */
@@ -213,22 +429,47 @@ static void adp_start_add(struct adp_windows *ws, struct adp_window *w)
 	u16 *head = adp_start_head(ws, w->gpa);
 
 	w->next = *head;
-	*head = w->self;
+	*head = adp_window_number(ws, w);
 }
 
 static void adp_start_remove(struct adp_windows *ws, struct adp_window *w)
 {
-	u16 *n = adp_start_head(ws, w->gpa);
+	u16 *n = adp_start_head(ws, w->gpa), number = adp_window_number(ws, w);
 
-	while (*n != w->self)
+	while (*n != number)
 		n = &adp_window_at(ws, *n)->next;
 	*n = w->next;
 }
 
+static bool adp_ids_alloc(struct adp_windows *ws, unsigned int c)
+{
+	if (!ws->ids[c])
+		ws->ids[c] = adp_books_alloc(ws, ADP_WINDOW_CHUNK *
+					     sizeof(*ws->ids[c]));
+	return ws->ids[c];
+}
+
+static struct adp_window *adp_chunk_new(struct adp_windows *ws, unsigned int c)
+{
+	struct adp_window *chunk;
+	const size_t size = ADP_WINDOW_CHUNK * sizeof(*chunk);
+	unsigned int i;
+
+	chunk = alloc_pages_exact(size, GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN);
+	if (!chunk)
+		return NULL;
+	for (i = 0; i < size; i += PAGE_SIZE)
+		set_page_private(virt_to_page((void *)chunk + i), c);
+	for (i = 0; i < ADP_WINDOW_CHUNK; i++)
+		atomic_set(&chunk[i].refs, ADP_DEAD);
+	ws->memory += size;
+	return chunk;
+}
+
 static struct adp_window *adp_window_new(struct adp_windows *ws)
 {
-	unsigned int c = ws->used / ADP_WINDOW_CHUNK, i;
-	struct adp_window *w, *chunk;
+	unsigned int c = ws->used / ADP_WINDOW_CHUNK;
+	struct adp_window *w;
 
 	if (ws->free) {
 		w = adp_window_at(ws, ws->free);
@@ -237,29 +478,33 @@ static struct adp_window *adp_window_new(struct adp_windows *ws)
 	}
 	if (ws->used == ADP_WINDOW_IDS)
 		return NULL;
+	/* A host that gives out odd handles goes on doing so. */
+	if (c && ws->ids[c - 1] && !adp_ids_alloc(ws, c))
+		return NULL;
 	if (!ws->chunk[c]) {
-		chunk = alloc_pages_exact(ADP_WINDOW_CHUNK * sizeof(*chunk),
-					  GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN);
-		if (!chunk)
+		w = adp_chunk_new(ws, c);
+		if (!w)
 			return NULL;
-		for (i = 0; i < ADP_WINDOW_CHUNK; i++) {
-			atomic_set(&chunk[i].refs, ADP_DEAD);
-			chunk[i].self = c * ADP_WINDOW_CHUNK + i;
-		}
 		/* Pairs with READ_ONCE() in adp_window_at(). */
-		smp_store_release(&ws->chunk[c], chunk);
+		smp_store_release(&ws->chunk[c], w);
 	}
 	return adp_window_at(ws, ws->used++);
 }
 
+/* Nothing leads to it any more but its start. */
+static void adp_window_retire(struct adp_windows *ws, struct adp_window *w)
+{
+	adp_table_clear(ws, &ws->by_gpa, w);
+	if (!w->tagged || w->state == ADP_WINDOW_PENDING)
+		ws->extra_pages -= w->extra;
+}
+
 static void adp_window_free(struct adp_windows *ws, struct adp_window *w)
 {
-	ws->extra_pages -= w->extra;
-	adp_gpa_clear(ws, w);
 	adp_start_remove(ws, w);
 	w->state = ADP_WINDOW_FREE;
 	w->next = ws->free;
-	ws->free = w->self;
+	ws->free = adp_window_number(ws, w);
 }
 
 /* Nobody can have it from here on: false if somebody does. */
@@ -268,8 +513,30 @@ static bool adp_window_kill(struct adp_windows *ws, struct adp_window *w)
 	if (w->state != ADP_WINDOW_LIVE ||
 	    atomic_cmpxchg(&w->refs, 0, ADP_DEAD))
 		return false;
+	adp_window_retire(ws, w);
 	w->state = ADP_WINDOW_DYING;
-	adp_gpa_clear(ws, w);
+	return true;
+}
+
+/* The host's handle. Hosts seen use the address that the window starts at. */
+static u64 adp_window_id(struct adp_windows *ws, const struct adp_window *w)
+{
+	u16 n = adp_window_number(ws, w);
+	u64 *ids = ws->ids[n / ADP_WINDOW_CHUNK];
+
+	return (ids ? ids[n % ADP_WINDOW_CHUNK] : 0) ^ (u64)w->gpa << ADP_SHIFT;
+}
+
+static bool adp_window_set_id(struct adp_windows *ws, struct adp_window *w,
+			      u64 id)
+{
+	u16 n = adp_window_number(ws, w);
+
+	id ^= (u64)w->gpa << ADP_SHIFT;
+	if (id && !adp_ids_alloc(ws, n / ADP_WINDOW_CHUNK))
+		return false;
+	if (ws->ids[n / ADP_WINDOW_CHUNK])
+		ws->ids[n / ADP_WINDOW_CHUNK][n % ADP_WINDOW_CHUNK] = id;
 	return true;
 }
 
@@ -293,21 +560,47 @@ void adp_windows_complain(struct adp_windows *ws, u64 bytes, const char *why)
 		 st->peak_mappings);
 }
 
-/* The host may still hold it: keep its start and its addresses out of use. */
-static void adp_window_quarantine(struct adp_windows *ws, struct adp_window *w)
-{
-	w->state = ADP_WINDOW_QUARANTINED;
-	ws->stats->quarantined++;
-	if (!ws->ch->broken && __ratelimit(&ws->ratelimit))
-		dev_err(ws->ch->dev,
-			"the host refused to unmap %u KiB at %#llx; the device can still reach them, they are not mapped again\n",
-			w->pages << (ADP_SHIFT - 10), (u64)w->gpa << ADP_SHIFT);
-}
-
 static u64 adp_window_bytes(const struct adp_window *w)
 {
 	return w->state == ADP_WINDOW_PARTIAL ? w->partial :
 	       (u64)w->pages << ADP_SHIFT;
+}
+
+/* The host may still hold it: keep its start and its addresses out of use. */
+static void adp_window_quarantine(struct adp_windows *ws, struct adp_window *w)
+{
+	u64 bytes = adp_window_bytes(w);
+
+	w->state = ADP_WINDOW_QUARANTINED;
+	ws->stats->quarantined++;
+	if (!ws->ch->broken && __ratelimit(&ws->ratelimit))
+		dev_err(ws->ch->dev,
+			"the host refused to unmap %llu KiB at %#llx; the device can still reach them, they are not mapped again\n",
+			bytes >> 10, (u64)w->gpa << ADP_SHIFT);
+}
+
+/* With a host that is given up nothing is found any more without the lock. */
+static void adp_windows_heed(struct adp_windows *ws)
+{
+	if (unlikely(ws->ch->broken))
+		WRITE_ONCE(ws->by_gpa.open, 0);
+}
+
+/**
+ * adp_windows_open() - may windows be found by guest address without the lock
+ * @ws: windows
+ * @open: they may; if not, each mapping takes the lock
+ *
+ * Context: any.
+ */
+void adp_windows_open(struct adp_windows *ws, bool open)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	WRITE_ONCE(ws->by_gpa.open, open ? ws->by_gpa.nr : 0);
+	adp_windows_heed(ws);
+	spin_unlock_irqrestore(&ws->lock, flags);
 }
 
 /**
@@ -336,7 +629,7 @@ void __adp_windows_release(struct adp_windows *ws, struct adp_list *gone)
 		adp_channel_begin(ch, APPLE_DMA_PCI_CMD_UNMAP);
 		while (gone->first) {
 			w = adp_window_at(ws, gone->first);
-			if (adp_channel_add_unmap(ch, w->id,
+			if (adp_channel_add_unmap(ch, adp_window_id(ws, w),
 						  adp_window_bytes(w)) < 0)
 				break;
 			adp_list_pop(ws, gone);
@@ -345,7 +638,8 @@ void __adp_windows_release(struct adp_windows *ws, struct adp_list *gone)
 
 		err = adp_channel_sync(ch);
 		while ((w = adp_list_pop(ws, &sent))) {
-			if (err || adp_channel_unmap_result(ch, i++, w->id,
+			if (err || adp_channel_unmap_result(ch, i++,
+							    adp_window_id(ws, w),
 							    adp_window_bytes(w))) {
 				adp_window_quarantine(ws, w);
 				continue;
@@ -355,6 +649,7 @@ void __adp_windows_release(struct adp_windows *ws, struct adp_list *gone)
 			adp_window_free(ws, w);
 		}
 	}
+	adp_windows_heed(ws);
 }
 
 /*
@@ -388,18 +683,85 @@ static unsigned int __adp_windows_reclaim(struct adp_windows *ws)
 	return found;
 }
 
+/* An idle window is not worth an address that does not suit. */
+static bool adp_start_evict(struct adp_windows *ws, u32 page)
+{
+	struct adp_window *w = adp_start_find(ws, page);
+	struct adp_list gone = {};
+
+	if (!w || !adp_window_kill(ws, w))
+		return false;
+	adp_list_add(ws, &gone, w);
+	__adp_windows_release(ws, &gone);
+	return true;
+}
+
+static void adp_window_wish(struct adp_window *w, unsigned int order)
+{
+	if (order) {
+		w->note = max_t(unsigned int, w->note, order);
+		w->tagged = 0;
+	}
+}
+
 /* Another user for a window that holds what is asked for; the lock is held. */
-static bool adp_window_join(struct adp_window *w, u64 start, u64 end)
+static bool adp_window_join(struct adp_window *w, u64 start, u64 end,
+			    unsigned int order)
 {
 	if (!adp_window_covers(w, start, end))
 		return false;
-	if (w->state == ADP_WINDOW_LIVE)
+	if (w->state == ADP_WINDOW_LIVE) {
+		if (!adp_align_fits(w, order))
+			return false;
 		atomic_inc(&w->refs);
-	else if (w->state == ADP_WINDOW_PENDING)
-		w->wanted++;
-	else
+		return true;
+	}
+	if (w->state != ADP_WINDOW_PENDING)
 		return false;
+	w->wanted++;
+	adp_window_wish(w, order);
 	return true;
+}
+
+/*
+ * How much of the memory that nobody asked for is in windows that are in use.
+ * They cannot be made smaller; idle ones can be had back at any time. A few
+ * windows are looked at each time, and what is mapped meanwhile counts.
+ */
+static u64 adp_windows_audit(struct adp_windows *ws)
+{
+	unsigned int i;
+
+	for (i = 0; i < ADP_AUDIT; i++) {
+		const struct adp_window *w;
+
+		if (++ws->audit >= ws->used) {
+			ws->held_pages = ws->audit_pages;
+			ws->audit_pages = 0;
+			ws->fresh_pages = 0;
+			ws->audit = 0;
+			break;
+		}
+		w = adp_window_at(ws, ws->audit);
+		if (w->state == ADP_WINDOW_LIVE && !w->tagged &&
+		    atomic_read(&w->refs) > 0)
+			ws->audit_pages += w->extra;
+	}
+	return (ws->held_pages + ws->fresh_pages) << ADP_SHIFT;
+}
+
+/* May a window be enlarged, at most to @block bytes. */
+static bool adp_may_extend(struct adp_windows *ws, u64 block, u64 bytes)
+{
+	u64 live = ws->stats->live_bytes;
+	u64 room = ws->max_bytes - ws->max_bytes / ADP_SCARCE_SHARE;
+	u64 share = min(ws->max_bytes / ADP_EXTRA_SHARE,
+			live / ADP_EXTRA_LIVE_SHARE);
+
+	if (ws->roomy)
+		return true;
+	return bytes < block / 2 && live + block <= room &&
+	       adp_windows_audit(ws) + block <= share;
 }
 
 /*
@@ -413,14 +775,33 @@ static void adp_window_extend(struct adp_windows *ws,
 	u64 block = ws->roomy ? ADP_BLOCK_ROOMY : ADP_BLOCK;
 	u64 lo = max(round_down(*start, block), ADP_HOST_PAGE_UP(ram->start));
 	u64 hi = min(round_up(*end, block), ADP_HOST_PAGE_DOWN(ram->end));
-	u64 extra = (ws->extra_pages << ADP_SHIFT) + block;
 
-	if (!ws->roomy && extra > ws->max_bytes / ADP_EXTRA_SHARE)
+	if (!adp_may_extend(ws, block, *end - *start))
 		return;
-	while (*start > lo && !adp_gpa_get(ws, (*start - 1) >> ADP_SHIFT))
+	while (*start > lo &&
+	       !adp_table_find(ws, &ws->by_gpa, (*start - 1) >> ADP_SHIFT))
 		*start -= ADP_HOST_PAGE;
-	while (*end < hi && !adp_gpa_get(ws, *end >> ADP_SHIFT))
+	while (*end < hi &&
+	       !adp_table_find(ws, &ws->by_gpa, *end >> ADP_SHIFT))
 		*end += ADP_HOST_PAGE;
+}
+
+static struct adp_window *adp_window_start(struct adp_windows *ws, u64 start,
+					   u64 end)
+{
+	struct adp_window *w = adp_window_new(ws);
+
+	if (!w)
+		return NULL;
+	w->gpa = start >> ADP_SHIFT;
+	w->pages = (end - start) >> ADP_SHIFT;
+	w->extra = 0;
+	w->tagged = 0;
+	w->note = 0;
+	w->wanted = 0;
+	w->state = ADP_WINDOW_PENDING;
+	adp_start_add(ws, w);
+	return w;
 }
 
 /**
@@ -429,6 +810,7 @@ static void adp_window_extend(struct adp_windows *ws,
  * @txn: gets the window if it has to be mapped first
  * @start: start of a host page
  * @end: end of a host page
+ * @order: alignment of the address that is wished for, adp_align_order()
  *
  * Context: any; the caller holds the lock, and sends @txn before it lets go.
  * Return: the window; ERR_PTR(-EFAULT) if the host pages are not all RAM;
@@ -437,7 +819,7 @@ static void adp_window_extend(struct adp_windows *ws,
  * ERR_PTR(-ENOMEM).
  */
 struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
-				    u64 start, u64 end)
+				    u64 start, u64 end, unsigned int order)
 {
 	const struct adp_ram_range *ram;
 	u64 first = start, last = end;
@@ -454,10 +836,17 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 	if (!ram || end >> ADP_SHIFT > U32_MAX)
 		return ERR_PTR(-EFAULT);
 
-	n = adp_gpa_get(ws, start >> ADP_SHIFT);
-	w = n ? adp_window_at(ws, n) : NULL;
-	if (w && adp_window_join(w, start, end))
-		return w;
+	if (order && ws->luck <= 0) {
+		if (ws->unlucky) {
+			ws->unlucky--;
+			order = 0;
+		} else {
+			WRITE_ONCE(ws->luck, 1);
+		}
+	}
+	n = adp_table_get(ws, &ws->by_gpa, start >> ADP_SHIFT);
+	if (n && adp_window_join(adp_window_at(ws, n), start, end, order))
+		return adp_window_at(ws, n);
 
 	if (!txn->exact) {
 		adp_window_extend(ws, ram, &first, &last);
@@ -465,13 +854,16 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 			first = start;
 	}
 
+	if (order)
+		adp_start_evict(ws, first >> ADP_SHIFT);
 	for (tries = 0; (w = adp_start_find(ws, first >> ADP_SHIFT)); tries++) {
-		if (adp_window_join(w, start, end))
+		if (adp_window_join(w, start, end, order))
 			return w;
 		if (w->state == ADP_WINDOW_PENDING) {
 			w->pages = (end >> ADP_SHIFT) - w->gpa;
+			adp_window_wish(w, order);
 			w->wanted++;
-			adp_gpa_set(ws, w);
+			adp_table_set(ws, &ws->by_gpa, w);
 			return w;
 		}
 		if (first - ram->start < ADP_HOST_PAGE ||
@@ -482,62 +874,375 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 
 	if (ws->used == ADP_WINDOW_IDS && !ws->free)
 		return ERR_PTR(-ENOSPC);
-	w = adp_window_new(ws);
+	w = adp_window_start(ws, first, last);
 	if (!w)
 		return ERR_PTR(-ENOMEM);
-	w->gpa = first >> ADP_SHIFT;
-	w->pages = (last - first) >> ADP_SHIFT;
-	w->extra = w->pages - ((end - start) >> ADP_SHIFT);
+	w->extra = min(w->pages - ((end - start) >> ADP_SHIFT),
+		       (u64)ADP_EXTRA_MAX);
+	w->note = order;
+	/* What a large window is mapped for now is not all that it will serve. */
+	if (!order && !txn->exact && ws->roomy && ws->luck > 0 &&
+	    w->pages >> ADP_ALIGN_ORDERS > 1) {
+		w->note = ADP_ALIGN_ORDERS;
+		w->tagged = 1;
+	}
 	w->wanted = 1;
-	w->state = ADP_WINDOW_PENDING;
 	ws->extra_pages += w->extra;
-	adp_start_add(ws, w);
-	adp_gpa_set(ws, w);
+	ws->fresh_pages += w->extra;
+	adp_table_set(ws, &ws->by_gpa, w);
 	adp_list_add(ws, &txn->misses, w);
 	return w;
 }
 
-/* Take over what the host answered for a window. */
+/*
+ * Aligned addresses. The platform takes no wishes, but most of its kind place a
+ * window in the lowest gap that is large enough, or at a constant distance
+ * beyond the start of it. So the gap is looked up in our own books, and if its
+ * start is not as the memory wants it, then either the window is begun so much
+ * lower, or a filler is mapped before it: a part of the same memory once more,
+ * which takes the gap's first pages and is unmapped as soon as the window is
+ * where it shall be.
+ */
+
+/* The lowest gap from @from on that a window is likely to go to; U32_MAX: no idea. */
+static u32 adp_space_gap(struct adp_windows *ws, u32 from, u32 pages)
+{
+	unsigned int class = min_t(unsigned int, ilog2(pages), ADP_SPACE_CLASSES - 1);
+	unsigned long at, end = max(from, ws->lowest[class]), want;
+	bool all = from <= ws->lowest[class], found = false;
+	unsigned int i;
+
+	for (i = 0; i < ADP_GAPS && !found; i++) {
+		at = find_next_zero_bit(ws->space, ADP_SPACE_PAGES, end);
+		want = at + ws->skew[at & 1] + pages;
+		if (want > ADP_SPACE_PAGES)
+			break;
+		end = find_next_bit(ws->space, want, at);
+		found = end >= want;
+	}
+	/* What is too small for these pages is so for all that are more. */
+	if (pages != 1U << class)
+		class++;
+	if (all && i && class < ADP_SPACE_CLASSES)
+		ws->lowest[class] = max_t(u32, ws->lowest[class], at);
+	return found ? at : U32_MAX;
+}
+
+/* Host pages that lack between an address and one that suits a window. */
+static u32 adp_align_off(struct adp_windows *ws, const struct adp_window *w,
+			 u32 dma)
+{
+	return (w->gpa - dma) & ((2U << w->note) - 1);
+}
+
+static u32 adp_gap_dma(struct adp_windows *ws, u32 gap)
+{
+	return ws->space_base + gap + ws->skew[gap & 1];
+}
+
+/* Can a window begin so many host pages lower. An idle one that does is unmapped. */
+static bool adp_align_start(struct adp_windows *ws, const struct adp_window *w,
+			    u32 lower, bool *evicted)
+{
+	u64 end = (u64)(w->gpa + w->pages) << ADP_SHIFT;
+
+	if (lower > w->gpa || w->extra + lower > ADP_EXTRA_MAX ||
+	    !adp_ram_find(ws->ram, (u64)(w->gpa - lower) << ADP_SHIFT, end))
+		return false;
+	if (!adp_start_find(ws, w->gpa - lower))
+		return true;
+	*evicted |= adp_start_evict(ws, w->gpa - lower);
+	return false;
+}
+
+/*
+ * By how much a window has to begin lower, so that the gap which it goes to with
+ * its new length suits it; 0 if that cannot be told. @gap gets the gap.
+ */
+static u32 adp_align_search(struct adp_windows *ws, const struct adp_window *w,
+			    u32 from, u32 *gap)
+{
+	u32 period = 2U << w->note, lower = 0, off;
+	bool evicted = false;
+	unsigned int i;
+
+	for (i = 0; i < ADP_ALIGN_TRIES; i++) {
+		*gap = adp_space_gap(ws, from, w->pages + lower);
+		if (*gap == U32_MAX || w->extra + lower > ADP_EXTRA_MAX)
+			return 0;
+		off = adp_align_off(ws, w, adp_gap_dma(ws, *gap) + lower);
+		if (!off && lower &&
+		    adp_align_start(ws, w, lower, &evicted))
+			return lower;
+		if (evicted) {
+			/* The gaps have changed. */
+			evicted = false;
+			lower = 0;
+			continue;
+		}
+		lower += off ?: period;
+	}
+	return 0;
+}
+
+/* Begin a window lower. */
+static void adp_align_lower(struct adp_windows *ws, struct adp_window *w,
+			    u32 lower)
+{
+	adp_start_remove(ws, w);
+	adp_table_clear(ws, &ws->by_gpa, w);
+	w->gpa -= lower;
+	w->pages += lower;
+	w->extra += lower;
+	ws->extra_pages += lower;
+	ws->fresh_pages += lower;
+	adp_start_add(ws, w);
+	adp_table_set(ws, &ws->by_gpa, w);
+}
+
+/*
+ * How long a filler has to be that a window needs before it: so that the rest of
+ * the gap suits the window, or the next gap if it takes all of this one, and more
+ * than fits a lower gap. 0 if there is none; @gap becomes where the window goes.
+ */
+static u32 adp_filler_pages(struct adp_windows *ws, const struct adp_window *w,
+			    u32 from, u32 *gap)
+{
+	u32 pages = adp_align_off(ws, w, adp_gap_dma(ws, *gap)), next;
+	unsigned int i;
+
+	for (i = 0; i < ADP_FILLERS; i++, pages += 2U << w->note) {
+		if (adp_space_gap(ws, from, pages) != *gap ||
+		    adp_space_gap(ws, *gap + pages, w->pages) != *gap + pages)
+			continue;
+		*gap += pages;
+		return pages;
+	}
+
+	pages = find_next_bit(ws->space, ADP_SPACE_PAGES, *gap) - *gap;
+	if (pages > ADP_EXTRA_MAX || adp_space_gap(ws, from, pages) != *gap)
+		return 0;
+	next = adp_space_gap(ws, *gap + pages, w->pages);
+	if (next == U32_MAX || adp_align_off(ws, w, adp_gap_dma(ws, next)))
+		return 0;
+	*gap = next;
+	return pages;
+}
+
+/* A window for nobody. In strict mode it is within the memory of another one. */
+static struct adp_window *adp_align_filler(struct adp_windows *ws,
+					   const struct adp_window *w, u32 pages)
+{
+	u64 end = (u64)(w->gpa + w->pages) << ADP_SHIFT;
+	const struct adp_ram_range *ram;
+	struct adp_window *filler;
+	u32 gpa = w->gpa + 1;
+	unsigned int i;
+
+	if (ws->lazy) {
+		ram = adp_ram_find(ws->ram, end - ADP_HOST_PAGE, end);
+		end = ram ? ADP_HOST_PAGE_DOWN(ram->end) : end;
+	}
+	for (i = 0; i < ADP_START_TRIES && adp_start_find(ws, gpa); i++)
+		gpa++;
+	if ((u64)(gpa + pages) << ADP_SHIFT > end || adp_start_find(ws, gpa))
+		return NULL;
+	filler = adp_window_start(ws, (u64)gpa << ADP_SHIFT,
+				  (u64)(gpa + pages) << ADP_SHIFT);
+	if (filler) {
+		filler->note = ADP_NOTE_FILLER;
+		filler->tagged = w->tagged;
+	}
+	return filler;
+}
+
+/*
+ * Prepare a window for the address that it is going to get, which is @seen if
+ * that is known, else foreseen from the gaps from @from on. Return: the gap that
+ * it will be in, or U32_MAX if there is no telling.
+ */
+static u32 adp_window_arrange(struct adp_windows *ws, struct adp_txn *txn,
+			      struct adp_window *w, u32 from, u32 seen)
+{
+	u32 gap = adp_space_gap(ws, from, w->pages), lower = 0, off, pages, at;
+	bool skewed = ws->skew[0] || ws->skew[1], evicted = false;
+	struct adp_window *filler;
+
+	ws->raw = gap;
+	ws->filled = false;
+	if (!w->note)
+		return gap;
+	if (seen != U32_MAX && (gap == U32_MAX || adp_gap_dma(ws, gap) != seen)) {
+		/* Why it was placed there we do not know. It may well be again. */
+		off = adp_align_off(ws, w, seen);
+		if (off && ws->lazy && adp_align_start(ws, w, off, &evicted))
+			adp_align_lower(ws, w, off);
+		return gap;
+	}
+	if (gap == U32_MAX)
+		return gap;
+	off = adp_align_off(ws, w, adp_gap_dma(ws, gap));
+	if (!off)
+		return gap;
+
+	if (!skewed && off > w->pages / ADP_EXTRA_SHARE) {
+		at = gap;
+		pages = adp_filler_pages(ws, w, from, &at);
+		filler = pages ? adp_align_filler(ws, w, pages) : NULL;
+		if (filler) {
+			ws->filled = true;
+			adp_list_add(ws, &txn->misses, filler);
+			return at;
+		}
+	}
+	if (ws->lazy)
+		lower = adp_align_search(ws, w, from, &gap);
+	if (lower) {
+		ws->raw = gap;
+		adp_align_lower(ws, w, lower);
+	}
+	return gap;
+}
+
+/* The same for all windows of a transaction; @seen is where the first one was. */
+static void adp_windows_arrange(struct adp_windows *ws, struct adp_txn *txn,
+				u32 seen)
+{
+	struct adp_list list = txn->misses;
+	u32 from = 0, raw = U32_MAX, gap;
+	bool first = true, filled = false;
+	struct adp_window *w;
+	u16 n = list.first;
+
+	while (n && !adp_window_at(ws, n)->note)
+		n = adp_window_at(ws, n)->link;
+	ws->raw = U32_MAX;
+	ws->filled = false;
+	if (!n)
+		return;
+
+	txn->misses = (struct adp_list){};
+	while ((w = adp_list_pop(ws, &list))) {
+		gap = U32_MAX;
+		if (from != U32_MAX)
+			gap = adp_window_arrange(ws, txn, w, from,
+						 first ? seen : U32_MAX);
+		if (first)
+			raw = ws->raw;
+		filled |= ws->filled;
+		adp_list_add(ws, &txn->misses, w);
+		from = gap == U32_MAX ? gap :
+		       min_t(u32, gap + w->pages + ws->skew[gap & 1],
+			     ADP_SPACE_PAGES);
+		first = false;
+	}
+	/* What is learned is where the first one goes. */
+	ws->raw = raw;
+	ws->filled = filled;
+}
+
+/* Learn from where a window was placed whose gap had been looked up. */
+static void adp_align_learn(struct adp_windows *ws, u32 dma)
+{
+	u32 skew = dma - ws->space_base - ws->raw;
+
+	if (ws->raw != U32_MAX && skew <= ADP_SKEW_MAX &&
+	    ws->skew[ws->raw & 1] != skew) {
+		ws->skew[ws->raw & 1] = skew;
+		memset(ws->lowest, 0, sizeof(ws->lowest));
+	}
+	ws->raw = U32_MAX;
+}
+
+static bool adp_align_suits(const struct adp_window *w, u32 dma)
+{
+	return !w->note || w->note == ADP_NOTE_FILLER ||
+	       !((dma - w->gpa) & ((2U << w->note) - 1));
+}
+
+static void adp_align_judge(struct adp_windows *ws, bool good)
+{
+	if (good) {
+		WRITE_ONCE(ws->luck, min(ws->luck + 1, ADP_LUCK));
+		return;
+	}
+	WRITE_ONCE(ws->luck, ws->luck - 4);
+	if (ws->luck <= 0)
+		ws->unlucky = ADP_UNLUCKY;
+}
+
+/* It is not going to be live. Its users put it, and the last of them frees it. */
+static void adp_window_fail(struct adp_windows *ws, struct adp_window *w)
+{
+	adp_window_retire(ws, w);
+	w->state = ADP_WINDOW_FAILED;
+}
+
+/*
+ * Take over what the host answered for a window: -EAGAIN if it is to be mapped
+ * elsewhere.
+ */
 static int adp_window_settle(struct adp_windows *ws, struct adp_window *w,
-			     u32 index)
+			     u32 index, u32 *seen, bool last)
 {
 	u64 len = (u64)w->pages << ADP_SHIFT;
+	u32 wanted = w->wanted, dma;
 	struct adp_map_result res;
 	int err;
 
-	w->state = ADP_WINDOW_FAILED;
 	err = adp_channel_map_result(ws->ch, index, (u64)w->gpa << ADP_SHIFT,
 				     len, &res);
-	if (err && err != -EMSGSIZE)
+	if (err && err != -EMSGSIZE) {
+		adp_window_fail(ws, w);
 		return err;
+	}
 
-	/* Whatever is wrong with it, the host holds it: the last put unmaps it. */
-	w->id = res.id;
-	w->partial = res.dma_len;
+	/* Whatever is wrong with it, the host holds it. */
+	if (!adp_window_set_id(ws, w, res.id)) {
+		adp_window_retire(ws, w);
+		adp_window_quarantine(ws, w);
+		return -ENOMEM;
+	}
+	dma = res.dma_addr >> ADP_SHIFT;
+	if (!err && (res.dma_addr + len - 1) >> ADP_SHIFT <= U32_MAX) {
+		adp_align_learn(ws, dma);
+		if (!last && !w->tagged && !adp_align_suits(w, dma)) {
+			*seen = min(*seen, dma);
+			return -EAGAIN;
+		}
+		w->dma = dma;
+		err = adp_dma_set(ws, w);
+		if (!err)
+			goto live;
+		if (err == -EEXIST) {
+			w->wanted = wanted;
+			adp_window_fail(ws, w);
+			adp_channel_break(ws->ch,
+					  "the host assigned %#llx, which is in use",
+					  res.dma_addr);
+			return -EIO;
+		}
+	} else {
+		err = err ? -ENOSPC : -ERANGE;
+	}
+
+	/* The last put unmaps it. */
+	adp_window_retire(ws, w);
 	w->state = ADP_WINDOW_PARTIAL;
-	if (err)
-		return -ENOSPC;
-	if ((res.dma_addr + len - 1) >> ADP_SHIFT > U32_MAX)
-		return -ERANGE;
+	w->partial = res.dma_len;
+	w->left = wanted;
+	return err;
 
-	w->dma = res.dma_addr >> ADP_SHIFT;
-	err = adp_dma_set(ws, w);
-	if (err == -EEXIST) {
-		w->state = ADP_WINDOW_FAILED;
-		adp_channel_break(ws->ch, "the host assigned %#llx, which is in use",
-				  res.dma_addr);
-		return -EIO;
-	}
-	if (err) {
-		w->partial = res.dma_len;
-		return err;
-	}
-
+live:
+	if (w->note && w->note != ADP_NOTE_FILLER && !w->tagged)
+		adp_align_judge(ws, adp_align_suits(w, dma));
 	w->state = ADP_WINDOW_LIVE;
 	w->stamp = ws->tick;
+	w->note = 0;
+	w->tagged = 0;
 	/* Pairs with adp_window_hit(): who gets a reference sees the rest. */
 	smp_mb__before_atomic();
-	atomic_add((int)w->wanted - ADP_DEAD, &w->refs);
+	atomic_add((int)wanted - ADP_DEAD, &w->refs);
 	return 0;
 }
 
@@ -566,29 +1271,17 @@ static void adp_windows_budget(struct adp_windows *ws, struct adp_txn *txn)
 	}
 }
 
-/**
- * __adp_windows_commit() - map all that a transaction lacks
- * @ws: windows
- * @txn: transaction; lacks nothing afterwards
- *
- * One doorbell for as many entries as the host takes in a batch. After an
- * error the caller puts every window that it got.
- *
- * Context: any; the caller holds the lock.
- * Return: 0; -ENOSPC if the host refused any of them; -ERANGE if it assigned
- * addresses that are beyond all masks; -EIO if the channel is broken; -ENOMEM.
+/*
+ * Send all that a transaction lacks. @again gets the windows that are mapped, but
+ * are to be elsewhere, and @seen where the first of them is; @done gets fillers.
  */
-int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn)
+static int adp_windows_send(struct adp_windows *ws, struct adp_txn *txn,
+			    struct adp_list *done, struct adp_list *again,
+			    u32 *seen, bool last)
 {
 	struct adp_channel *ch = ws->ch;
 	int err, ret = 0;
 
-	lockdep_assert_held(&ws->lock);
-
-	if (!txn->misses.first)
-		return 0;
-
-	adp_windows_budget(ws, txn);
 	while (txn->misses.first) {
 		struct adp_list sent = {};
 		struct adp_window *w;
@@ -603,7 +1296,7 @@ int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn)
 				break;
 			adp_list_pop(ws, &txn->misses);
 			if (err < 0) {
-				w->state = ADP_WINDOW_FAILED;
+				adp_window_fail(ws, w);
 				ret = ret ?: -ENOSPC;
 			} else {
 				adp_list_add(ws, &sent, w);
@@ -612,15 +1305,124 @@ int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn)
 
 		err = sent.first ? adp_channel_sync(ch) : 0;
 		while ((w = adp_list_pop(ws, &sent))) {
+			bool filler = w->note == ADP_NOTE_FILLER;
+			bool keep = w->tagged;
 			int e = err;
 
 			if (err)
-				w->state = ADP_WINDOW_FAILED;
+				adp_window_fail(ws, w);
 			else
-				e = adp_window_settle(ws, w, i++);
-			ret = ret ?: e;
+				e = adp_window_settle(ws, w, i++, seen, last);
+			if (e == -EAGAIN)
+				adp_list_add(ws, again, w);
+			else if (!filler)
+				ret = ret ?: e;
+			else if (w->state == ADP_WINDOW_FAILED)
+				adp_window_free(ws, w);
+			else if (w->state == ADP_WINDOW_PARTIAL ||
+				 (!keep && adp_window_kill(ws, w)))
+				adp_list_add(ws, done, w);
 		}
 	}
+	return ret;
+}
+
+/* Unmap windows that have users, to be mapped again elsewhere. */
+static int adp_windows_recall(struct adp_windows *ws, struct adp_txn *txn,
+			      struct adp_list *again)
+{
+	struct adp_channel *ch = ws->ch;
+	int ret = 0;
+
+	while (again->first) {
+		struct adp_list sent = {};
+		struct adp_window *w;
+		u32 i = 0;
+		int err;
+
+		adp_channel_begin(ch, APPLE_DMA_PCI_CMD_UNMAP);
+		while (again->first) {
+			w = adp_window_at(ws, again->first);
+			if (adp_channel_add_unmap(ch, adp_window_id(ws, w),
+						  adp_window_bytes(w)) < 0)
+				break;
+			adp_list_pop(ws, again);
+			adp_list_add(ws, &sent, w);
+		}
+
+		err = adp_channel_sync(ch);
+		while ((w = adp_list_pop(ws, &sent))) {
+			if (err || adp_channel_unmap_result(ch, i++,
+							    adp_window_id(ws, w),
+							    adp_window_bytes(w))) {
+				adp_window_retire(ws, w);
+				adp_window_quarantine(ws, w);
+				ret = -ENOSPC;
+			} else {
+				adp_list_add(ws, &txn->misses, w);
+			}
+		}
+	}
+	return ret;
+}
+
+/**
+ * __adp_windows_abort() - do not map what a transaction lacks
+ * @ws: windows
+ * @txn: transaction; lacks nothing afterwards
+ *
+ * The caller puts every window that it got.
+ *
+ * Context: any; the caller holds the lock.
+ */
+void __adp_windows_abort(struct adp_windows *ws, struct adp_txn *txn)
+{
+	struct adp_window *w;
+
+	lockdep_assert_held(&ws->lock);
+
+	while ((w = adp_list_pop(ws, &txn->misses)))
+		adp_window_fail(ws, w);
+}
+
+/**
+ * __adp_windows_commit() - map all that a transaction lacks
+ * @ws: windows
+ * @txn: transaction; lacks nothing afterwards
+ *
+ * One doorbell for as many entries as the host takes in a batch, and a few more
+ * where addresses are wished to be aligned and do not come so. After an error
+ * the caller puts every window that it got.
+ *
+ * Context: any; the caller holds the lock.
+ * Return: 0; -ENOSPC if the host refused any of them; -ERANGE if it assigned
+ * addresses that are beyond all masks; -EIO if the channel is broken; -ENOMEM.
+ */
+int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn)
+{
+	u32 round = ws->lazy ? 0 : ADP_ALIGN_ROUNDS, seen = U32_MAX;
+	struct adp_list done = {}, again = {};
+	int err, ret = 0;
+
+	lockdep_assert_held(&ws->lock);
+
+	while (txn->misses.first) {
+		adp_windows_budget(ws, txn);
+		adp_windows_arrange(ws, txn, seen);
+		seen = U32_MAX;
+		err = adp_windows_send(ws, txn, &done, &again, &seen,
+				       round++ == ADP_ALIGN_ROUNDS);
+		/* With the filler gone it would not be placed there again. */
+		if (ws->filled)
+			seen = U32_MAX;
+		__adp_windows_release(ws, &done);
+		ret = ret ?: err;
+		err = adp_windows_recall(ws, txn, &again);
+		ret = ret ?: err;
+		if (ret)
+			__adp_windows_abort(ws, txn);
+	}
+	adp_windows_heed(ws);
 	if (ws->lazy)
 		adp_windows_wind(ws);
 	return ret;
@@ -641,54 +1443,45 @@ void __adp_window_put(struct adp_windows *ws, struct adp_list *gone,
 {
 	lockdep_assert_held(&ws->lock);
 
-	if (w->state == ADP_WINDOW_LIVE) {
-		w->stamp = ws->tick;
+	switch (w->state) {
+	case ADP_WINDOW_LIVE:
 		atomic_sub(n, &w->refs);
 		if (!ws->lazy && adp_window_kill(ws, w))
 			adp_list_add(ws, gone, w);
-		return;
+		break;
+	case ADP_WINDOW_PARTIAL:
+		w->left -= n;
+		if (!w->left)
+			adp_list_add(ws, gone, w);
+		break;
+	case ADP_WINDOW_FAILED:
+		w->wanted -= n;
+		if (!w->wanted)
+			adp_window_free(ws, w);
+		break;
+	default:
+		break;
 	}
-
-	w->wanted -= n;
-	if (w->wanted)
-		return;
-	if (w->state == ADP_WINDOW_PARTIAL)
-		adp_list_add(ws, gone, w);
-	else
-		adp_window_free(ws, w);
 }
 
 /**
- * adp_window_hit() - a reference to a window that is live already
+ * __adp_window_find() - the window that a DMA address is in
  * @ws: windows
- * @start: first byte
- * @end: one past the last byte
+ * @dma: address of a mapping, which keeps the window
  *
- * Takes no lock and writes nothing but the window's count.
- *
- * Context: any.
- * Return: a window that holds all of it, or NULL: look again with the lock.
+ * Context: any; the caller holds the lock.
+ * Return: a window that is in use, or NULL.
  */
-struct adp_window *adp_window_hit(struct adp_windows *ws, u64 start, u64 end)
+struct adp_window *__adp_window_find(struct adp_windows *ws, u64 dma)
 {
 	struct adp_window *w;
-	u16 n;
 
-	if (unlikely(READ_ONCE(ws->ch->broken)))
-		return NULL;
-	n = adp_gpa_get(ws, start >> ADP_SHIFT);
-	if (!n)
-		return NULL;
+	lockdep_assert_held(&ws->lock);
 
-	w = adp_window_at(ws, n);
-	if (unlikely(atomic_fetch_inc_acquire(&w->refs) < 0)) {
-		atomic_dec(&w->refs);
+	if (dma >> ADP_SHIFT > U32_MAX)
 		return NULL;
-	}
-	if (likely(adp_window_covers(w, start, end)))
-		return w;
-	adp_window_drop(ws, w, 1);
-	return NULL;
+	w = adp_table_find(ws, &ws->by_dma, dma >> ADP_SHIFT);
+	return w && atomic_read(&w->refs) > 0 ? w : NULL;
 }
 
 /**
@@ -696,24 +1489,42 @@ struct adp_window *adp_window_hit(struct adp_windows *ws, u64 start, u64 end)
  * @ws: windows
  * @dma: address of a mapping, which keeps the window
  *
+ * Takes no lock but where the table is being changed around that address, or
+ * nothing is mapped there.
+ *
  * Context: any.
  * Return: a window that is in use, or NULL.
  */
 struct adp_window *adp_window_find(struct adp_windows *ws, u64 dma)
 {
 	struct adp_window *w;
+	unsigned long flags;
 	u16 n;
 
-	n = adp_dma_get(ws, dma >> ADP_SHIFT);
-	if (!n)
-		return NULL;
+	n = adp_table_get(ws, &ws->by_dma, dma >> ADP_SHIFT);
 	w = adp_window_at(ws, n);
-	return atomic_read(&w->refs) > 0 ? w : NULL;
+	if (likely(n && atomic_read(&w->refs) > 0 && adp_window_holds(w, dma)))
+		return w;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	w = __adp_window_find(ws, dma);
+	spin_unlock_irqrestore(&ws->lock, flags);
+	return w;
 }
 
-/* The last user of a window in strict mode: unmap it before we return. */
-static bool adp_window_drop_strict(struct adp_windows *ws, struct adp_window *w,
-				   unsigned int n)
+/**
+ * adp_window_drop_strict() - give references back in strict mode
+ * @ws: windows
+ * @w: live window; not to be used afterwards
+ * @n: how many
+ *
+ * The last one unmaps.
+ *
+ * Context: any.
+ * Return: false if there are not so many; nothing is given back then.
+ */
+bool adp_window_drop_strict(struct adp_windows *ws, struct adp_window *w,
+			    unsigned int n)
 {
 	int refs = atomic_read(&w->refs);
 	struct adp_list gone = {};
@@ -733,33 +1544,18 @@ static bool adp_window_drop_strict(struct adp_windows *ws, struct adp_window *w,
 	return refs >= (int)n;
 }
 
-/**
- * adp_window_drop() - give references back
- * @ws: windows
- * @w: live window; not to be used afterwards
- * @n: how many
- *
- * In lazy mode this takes no lock and writes to the window only. In strict mode
- * the last one unmaps.
- *
- * Context: any.
- * Return: false if there are not so many; nothing is given back then.
+/*
+ * The host has less than it should, or than it had. It does not say of what, so
+ * what is mapped now counts as all that there is of either; adp_windows_age()
+ * finds out whether there is more.
  */
-bool adp_window_drop(struct adp_windows *ws, struct adp_window *w,
-		     unsigned int n)
+static void adp_windows_believe(struct adp_windows *ws)
 {
-	u16 tick;
-
-	if (!READ_ONCE(ws->lazy))
-		return adp_window_drop_strict(ws, w, n);
-
-	tick = READ_ONCE(ws->tick);
-	if (READ_ONCE(w->stamp) != tick)
-		WRITE_ONCE(w->stamp, tick);
-	if (likely(atomic_fetch_sub_release(n, &w->refs) >= (int)n))
-		return true;
-	atomic_add(n, &w->refs);
-	return false;
+	ws->roomy = false;
+	ws->max_bytes = clamp(ws->stats->live_bytes, ADP_BUDGET_MIN_BYTES,
+			      ws->max_bytes);
+	ws->max_mappings = clamp(ws->stats->live_mappings,
+				 ADP_BUDGET_MIN_MAPPINGS, ws->max_mappings);
 }
 
 /**
@@ -786,7 +1582,7 @@ bool adp_windows_make_room(struct adp_windows *ws, struct adp_txn *txn)
 	txn->exact = true;
 	do {
 		spin_lock_irqsave(&ws->lock, flags);
-		ws->roomy = false;
+		adp_windows_believe(ws);
 		found = __adp_windows_reclaim(ws);
 		spin_unlock_irqrestore(&ws->lock, flags);
 		total += found;
@@ -818,6 +1614,7 @@ void adp_txn_init(struct adp_windows *ws, struct adp_txn *txn, bool exact)
  * @ws: windows
  * @start: start of a host page
  * @end: end of a host page
+ * @order: alignment of the address that is wished for, adp_align_order()
  * @exact: map nothing else
  *
  * Context: any.
@@ -825,7 +1622,7 @@ void adp_txn_init(struct adp_windows *ws, struct adp_txn *txn, bool exact)
  * __adp_windows_commit().
  */
 struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end,
-				  bool exact)
+				  unsigned int order, bool exact)
 {
 	struct adp_list gone = {};
 	struct adp_window *w;
@@ -833,14 +1630,14 @@ struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end,
 	struct adp_txn txn;
 	int err;
 
-	w = adp_window_hit(ws, start, end);
+	w = adp_window_hit(ws, start, end, order);
 	if (w)
 		return w;
 
 	adp_txn_init(ws, &txn, exact);
 	do {
 		spin_lock_irqsave(&ws->lock, flags);
-		w = __adp_window_get(ws, &txn, start, end);
+		w = __adp_window_get(ws, &txn, start, end, order);
 		err = PTR_ERR_OR_ZERO(w);
 		if (!err) {
 			err = __adp_windows_commit(ws, &txn);
@@ -880,6 +1677,33 @@ bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w)
 	return done;
 }
 
+/*
+ * Has a window been idle for too long. Its stamp tells when it was mapped last,
+ * so that nothing has to be written when it is unmapped; how long ago that was
+ * is told by the ticks that have found it idle.
+ */
+static bool adp_window_old(struct adp_windows *ws, struct adp_window *w)
+{
+	if (w->state != ADP_WINDOW_LIVE)
+		return false;
+	if (atomic_read(&w->refs) || (u16)(ws->tick - w->stamp) <= 1) {
+		w->note = 0;
+		return false;
+	}
+	w->note++;
+	return w->note >= ADP_AGE_TICKS - 1;
+}
+
+/* What the host has refused it may have again: look, little by little. */
+static void adp_windows_hope(struct adp_windows *ws)
+{
+	u64 bytes = ws->max_bytes + ws->max_bytes / 8;
+	u64 mappings = ws->max_mappings + ws->max_mappings / 8;
+
+	ws->max_bytes = min(bytes, ADP_BUDGET_BYTES);
+	ws->max_mappings = min(mappings, ADP_BUDGET_MAPPINGS);
+}
+
 /* Unmap what has been idle for too long, a batch at a time. */
 static void adp_windows_age(struct work_struct *work)
 {
@@ -890,17 +1714,17 @@ static void adp_windows_age(struct work_struct *work)
 	bool more;
 
 	spin_lock_irqsave(&ws->lock, flags);
-	WRITE_ONCE(ws->tick, ws->tick + 1);
+	WRITE_ONCE(ws->tick, (u16)(ws->tick + 1));
+	adp_windows_hope(ws);
 	while (n < ws->used) {
 		struct adp_list gone = {};
 		unsigned int found = 0, looked = 0;
 
 		for (; n < ws->used && found < ADP_RECLAIM_BATCH &&
-		     looked < ADP_WINDOW_CHUNK; n++, looked++) {
+		     looked < ADP_AGE_LOOK; n++, looked++) {
 			struct adp_window *w = adp_window_at(ws, n);
 
-			if ((u16)(ws->tick - w->stamp) >= ws->age &&
-			    adp_window_kill(ws, w)) {
+			if (adp_window_old(ws, w) && adp_window_kill(ws, w)) {
 				adp_list_add(ws, &gone, w);
 				found++;
 			}
@@ -915,6 +1739,29 @@ static void adp_windows_age(struct work_struct *work)
 	spin_unlock_irqrestore(&ws->lock, flags);
 	if (more)
 		adp_windows_wind(ws);
+}
+
+static int adp_table_init(struct adp_windows *ws, struct adp_table *t, u32 base,
+			  u32 nr)
+{
+	xa_init(&t->far);
+	t->base = base;
+	t->nr = nr;
+	t->open = nr;
+	t->near = kvcalloc(nr, sizeof(*t->near), GFP_KERNEL);
+	ws->memory += nr * sizeof(*t->near);
+	return t->near ? 0 : -ENOMEM;
+}
+
+static void adp_table_destroy(struct adp_table *t)
+{
+	struct adp_leaf *leaf;
+	unsigned long index;
+
+	xa_for_each(&t->far, index, leaf)
+		kfree(leaf);
+	xa_destroy(&t->far);
+	kvfree(t->near);
 }
 
 /**
@@ -935,6 +1782,8 @@ int adp_windows_init(struct adp_windows *ws, struct adp_channel *ch,
 {
 	u64 total = 0, top = 0;
 	unsigned int i;
+	u32 block;
+	int err;
 
 	for (i = 0; i < ram->nr; i++) {
 		total += ram->range[i].end - ram->range[i].start;
@@ -946,25 +1795,39 @@ int adp_windows_init(struct adp_windows *ws, struct adp_channel *ch,
 	ws->ram = ram;
 	ws->stats = stats;
 	ws->lazy = lazy;
+	ws->luck = ADP_LUCK;
 	ws->max_bytes = ADP_BUDGET_BYTES;
 	ws->max_mappings = ADP_BUDGET_MAPPINGS;
 	ws->roomy = total <= ws->max_bytes / 4 * 3;
 	ws->used = 1;
+	ws->used_fine = 1;
 	ws->hand = 0;
-	ws->age = ADP_AGE_TICKS;
+	ws->raw = U32_MAX;
 	ws->period = max(msecs_to_jiffies(idle_ms) / ADP_AGE_TICKS, 1UL);
 	INIT_DELAYED_WORK(&ws->aging, adp_windows_age);
 	ratelimit_state_init(&ws->ratelimit, DEFAULT_RATELIMIT_INTERVAL, 3);
-	xa_init(&ws->by_dma);
 
-	ws->nr_gpa = DIV_ROUND_UP_ULL(top, (u64)ADP_LEAF_PAGES << ADP_SHIFT);
-	ws->by_gpa = kvcalloc(ws->nr_gpa, sizeof(*ws->by_gpa), GFP_KERNEL);
+	/* The address of the first mapping is as near to the others as any. */
+	if (ch->dma_min >> ADP_SHIFT <= U32_MAX)
+		ws->space_base = ch->dma_min >> ADP_SHIFT;
+	block = ws->space_base >> ADP_BLOCK_SHIFT;
+	err = adp_table_init(ws, &ws->by_gpa, 0,
+			     DIV_ROUND_UP_ULL(top, ADP_HOST_PAGE <<
+					      ADP_BLOCK_SHIFT));
+	err = adp_table_init(ws, &ws->by_dma,
+			     block - min(block, (u32)ADP_NEAR_BLOCKS / 8),
+			     ADP_NEAR_BLOCKS) ?: err;
+	if (!lazy)
+		ws->by_dma.open = 0;
+	ws->space = kvcalloc(BITS_TO_LONGS(ADP_SPACE_PAGES),
+			     sizeof(*ws->space), GFP_KERNEL);
 	ws->starts = kvcalloc(1U << ADP_START_BITS, sizeof(*ws->starts),
 			      GFP_KERNEL);
-	if (ws->by_gpa && ws->starts)
+	ws->memory += BITS_TO_BYTES(ADP_SPACE_PAGES) +
+		      (sizeof(*ws->starts) << ADP_START_BITS);
+	if (!err && ws->space && ws->starts)
 		return 0;
-	kvfree(ws->by_gpa);
-	kvfree(ws->starts);
+	adp_windows_destroy(ws);
 	return -ENOMEM;
 }
 
@@ -1031,7 +1894,7 @@ void adp_windows_revoke(struct adp_windows *ws)
 		for (next = n; next < ws->used; next++) {
 			w = adp_window_at(ws, next);
 			if (w->state == ADP_WINDOW_LIVE &&
-			    adp_channel_add_unmap(ch, w->id,
+			    adp_channel_add_unmap(ch, adp_window_id(ws, w),
 						  adp_window_bytes(w)) < 0)
 				break;
 		}
@@ -1040,12 +1903,14 @@ void adp_windows_revoke(struct adp_windows *ws)
 		for (i = 0; n < next; n++) {
 			w = adp_window_at(ws, n);
 			if (w->state == ADP_WINDOW_LIVE)
-				adp_channel_unmap_result(ch, i++, w->id,
+				adp_channel_unmap_result(ch, i++,
+							 adp_window_id(ws, w),
 							 adp_window_bytes(w));
 		}
 	}
 	ch->up = false;
 	adp_channel_break(ch, "the machine is shut down");
+	adp_windows_heed(ws);
 	spin_unlock_irqrestore(&ws->lock, flags);
 }
 
@@ -1055,20 +1920,19 @@ void adp_windows_revoke(struct adp_windows *ws)
  */
 void adp_windows_destroy(struct adp_windows *ws)
 {
-	struct adp_leaf *leaf;
-	unsigned long index;
 	unsigned int i;
 
 	cancel_delayed_work_sync(&ws->aging);
-	xa_for_each(&ws->by_dma, index, leaf)
-		kfree(leaf);
-	xa_destroy(&ws->by_dma);
-	for (i = 0; i < ws->nr_gpa; i++)
-		kfree(ws->by_gpa[i]);
-	for (i = 0; i < ARRAY_SIZE(ws->chunk); i++)
+	adp_table_destroy(&ws->by_gpa);
+	adp_table_destroy(&ws->by_dma);
+	for (i = 0; i < ARRAY_SIZE(ws->fine); i++)
+		kfree(ws->fine[i]);
+	for (i = 0; i < ARRAY_SIZE(ws->chunk); i++) {
+		kfree(ws->ids[i]);
 		if (ws->chunk[i])
 			free_pages_exact(ws->chunk[i], ADP_WINDOW_CHUNK *
 					 sizeof(*ws->chunk[i]));
-	kvfree(ws->by_gpa);
+	}
+	kvfree(ws->space);
 	kvfree(ws->starts);
 }

@@ -10,7 +10,7 @@
 #define HOST_BASE 0x1000ULL /* host pages: the lowest address is 64 MiB */
 
 struct host_mapping host_map[HOST_MAPPINGS];
-u64 host_live_bytes, host_live, host_doorbells, host_stuck;
+u64 host_live_bytes, host_live, host_doorbells, host_stuck, host_entries;
 
 static struct host_config cfg;
 static u64 rng;
@@ -30,6 +30,11 @@ u64 host_random(void)
 	return rng;
 }
 
+u64 host_base(void)
+{
+	return HOST_BASE * HOST_PAGE;
+}
+
 static bool one_in(u32 n)
 {
 	return n && !(host_random() % n);
@@ -46,6 +51,7 @@ void host_init(const struct host_config *config, u64 seed)
 	host_live = 0;
 	host_doorbells = 0;
 	host_stuck = 0;
+	host_entries = 0;
 }
 
 const struct host_mapping *host_translate(u64 dma)
@@ -105,6 +111,7 @@ static void host_do_map(struct entry *e)
 		fail("second MAP with start %#llx%s", (long long)e->gpa,
 		     same->stuck ? ", which is stuck" : "");
 
+	host_entries++;
 	e->err = -ENOSPC;
 	if (!m || one_in(cfg.refuse) || host_live == cfg.max_mappings)
 		return;
@@ -130,7 +137,8 @@ static void host_do_map(struct entry *e)
 		space[at + i] = m - host_map + 1;
 	host_live++;
 	host_live_bytes += m->len;
-	e->res.id = m->gpa;
+	m->id = cfg.odd_ids ? host_random() : m->gpa;
+	e->res.id = m->id;
 	e->res.dma_addr = m->dma;
 	e->res.dma_len = m->len;
 }
@@ -141,7 +149,7 @@ static void host_do_unmap(struct entry *e)
 	u32 i;
 
 	for (i = 0; i < HOST_MAPPINGS; i++)
-		if (host_map[i].used && host_map[i].gpa == e->id)
+		if (host_map[i].used && host_map[i].id == e->id)
 			break;
 	if (i == HOST_MAPPINGS)
 		fail("UNMAP of %#llx, which is not mapped", (long long)e->id);

@@ -16,6 +16,7 @@ enum placement { PLACE_LOWEST, PLACE_RANDOM, PLACE_UNALIGNED };
  * @refuse: one MAP entry in so many is refused, 0 for none
  * @shorten: one MAP entry in so many is mapped in part, 0 for none
  * @keep: one UNMAP entry in so many is refused, 0 for none
+ * @odd_ids: mappings are not named by their start
  */
 struct host_config {
 	u64 max_bytes;
@@ -26,10 +27,12 @@ struct host_config {
 	u32 refuse;
 	u32 shorten;
 	u32 keep;
+	bool odd_ids;
 };
 
 /**
  * struct host_mapping - what the host holds
+ * @id: its name
  * @gpa: start in guest memory
  * @len: bytes
  * @dma: address
@@ -37,6 +40,7 @@ struct host_config {
  * @stuck: its unmap was refused
  */
 struct host_mapping {
+	u64 id;
 	u64 gpa;
 	u64 len;
 	u64 dma;
@@ -46,10 +50,11 @@ struct host_mapping {
 
 #define HOST_MAPPINGS 8192
 extern struct host_mapping host_map[HOST_MAPPINGS];
-extern u64 host_live_bytes, host_live, host_doorbells, host_stuck;
+extern u64 host_live_bytes, host_live, host_doorbells, host_stuck, host_entries;
 
 void host_init(const struct host_config *config, u64 seed);
 const struct host_mapping *host_translate(u64 dma);
+u64 host_base(void);
 u64 host_random(void);
 
 __attribute__((noreturn, format(printf, 1, 2)))

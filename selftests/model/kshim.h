@@ -51,6 +51,9 @@ enum dma_data_direction { DMA_BIDIRECTIONAL };
 /* The same. */
 #define smp_mb__before_atomic() do { } while (0)
 #define BIT(n) (1UL << (n))
+#define PAGE_SIZE 4096UL
+#define BITS_TO_LONGS(n) (((n) + 63) / 64)
+#define BITS_TO_BYTES(n) (((n) + 7) / 8)
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define DIV_ROUND_UP_ULL(a, b) ({ \
 	u64 b_ = (b); \
@@ -71,6 +74,12 @@ enum dma_data_direction { DMA_BIDIRECTIONAL };
 	__typeof__(b) b_ = (b); \
 	a_ > b_ ? a_ : b_; \
 })
+#define min_t(t, a, b) min((t)(a), (t)(b))
+#define max_t(t, a, b) max((t)(a), (t)(b))
+#define clamp(v, lo, hi) min(max(v, lo), hi)
+#define ilog2(v) (31 - __builtin_clz(v))
+#define fls64(v) ((v) ? 64 - __builtin_clzll(v) : 0)
+#define __ffs64(v) ((unsigned int)__builtin_ctzll(v))
 #define container_of(p, type, ...) \
 	((type *)((char *)(p) - offsetof(type, __VA_ARGS__)))
 /* More than enough: no element here is larger. */
@@ -145,6 +154,7 @@ static inline bool atomic_try_cmpxchg_release(atomic_t *a, int *old, int v)
 #define atomic_dec(a) atomic_add(-1, a)
 #define atomic_fetch_inc_acquire(a) atomic_fetch_add(1, a)
 #define atomic_fetch_sub_release(n, a) atomic_fetch_add(-(int)(n), a)
+#define atomic_fetch_dec_release(a) atomic_fetch_add(-1, a)
 
 struct shim_lock { int held; };
 #define spinlock_t struct shim_lock
@@ -216,14 +226,54 @@ static inline void *kzalloc(size_t size, gfp_t gfp)
 	return shim_alloc(size);
 }
 
-static inline void *alloc_pages_exact(size_t size, gfp_t gfp)
+/* Pages with something to keep for who owns them. */
+void *alloc_pages_exact(size_t size, gfp_t gfp);
+void free_pages_exact(void *p, size_t size);
+struct page { unsigned long private; };
+struct page *virt_to_page(const void *p);
+#define page_private(page) ((page)->private)
+#define set_page_private(page, v) ((page)->private = (v))
+
+static inline bool shim_bit(const unsigned long *map, unsigned long n)
 {
-	return shim_alloc(size);
+	return map[n / 64] >> n % 64 & 1;
 }
 
-static inline void free_pages_exact(void *p, size_t size)
+static inline unsigned long shim_next(const unsigned long *map,
+				      unsigned long size, unsigned long n,
+				      bool bit)
 {
-	free(p);
+	while (n < size && shim_bit(map, n) != bit)
+		n++;
+	return n < size ? n : size;
+}
+
+#define find_next_bit(m, s, n) shim_next(m, s, n, true)
+#define find_next_zero_bit(m, s, n) shim_next(m, s, n, false)
+
+static inline unsigned long find_last_bit(const unsigned long *map,
+					  unsigned long size)
+{
+	unsigned long n = size;
+
+	while (n--)
+		if (shim_bit(map, n))
+			return n;
+	return size;
+}
+
+static inline void bitmap_set(unsigned long *map, unsigned int n,
+			      unsigned int len)
+{
+	for (; len--; n++)
+		map[n / 64] |= BIT(n % 64);
+}
+
+static inline void bitmap_clear(unsigned long *map, unsigned int n,
+				unsigned int len)
+{
+	for (; len--; n++)
+		map[n / 64] &= ~BIT(n % 64);
 }
 
 static inline void *kvcalloc(size_t n, size_t size, gfp_t gfp)

@@ -9,9 +9,10 @@
  * trace.
  */
 #include "adp.h"
+#include "lookup.h"
 #include "host.h"
 
-#define PAGE 16384ULL
+#define HOST 16384ULL
 #define HELD 4096
 #define LIST 96
 
@@ -39,6 +40,8 @@ static const struct {
 	  { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .shorten = 20 }, true },
 	{ "lazy, stuck mappings",
 	  { 64 << 20, 4096, 64, PLACE_RANDOM, 30000, .keep = 2000 }, true },
+	{ "lazy, odd names",
+	  { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .shorten = 50, .odd_ids = true }, true },
 	{ "lazy, no memory", { 64 << 20, 4096, 64, PLACE_LOWEST, 8192 }, true, true, 50 },
 	{ "strict, lowest fit", { 64 << 20, 4096, 4096, PLACE_LOWEST, 8192 } },
 	{ "strict, random", { 64 << 20, 4096, 4096, PLACE_RANDOM, 30000 } },
@@ -46,6 +49,18 @@ static const struct {
 	{ "strict, 4 MiB", { 4 << 20, 4096, 3, PLACE_LOWEST, 8192 } },
 	{ "strict, everything fails", { 8 << 20, 512, 64, PLACE_LOWEST, 8192, 30, 30, 5000 },
 	  .no_memory = 100 },
+};
+
+static const struct {
+	const char *name;
+	enum placement place;
+	bool strict;
+	bool all; /* nearly all of them come out aligned */
+} aligned_cases[] = {
+	{ "aligned, lowest fit", PLACE_LOWEST, false, true },
+	{ "aligned, unaligned", PLACE_UNALIGNED, false, true },
+	{ "aligned, random", PLACE_RANDOM, false, false },
+	{ "aligned, lowest fit, strict", PLACE_LOWEST, true, false },
 };
 
 static const struct resource ram[] = {
@@ -76,7 +91,8 @@ void fail(const char *fmt, ...)
 	va_list args;
 
 	printf("not ok %u %s\n# step %lu, %s: ", current + 1,
-	       cases[current].name, step, doing);
+	       current < ARRAY_SIZE(cases) ? cases[current].name : "aligned",
+	       step, doing);
 	va_start(args, fmt);
 	vprintf(fmt, args);
 	va_end(args);
@@ -89,6 +105,49 @@ void *shim_alloc(size_t size)
 	if (no_memory && !(host_random() % no_memory))
 		return NULL;
 	return calloc(1, size);
+}
+
+/* What alloc_pages_exact() gave, and the pages of each. */
+static struct pages {
+	char *start;
+	size_t size;
+	struct page page[8];
+} pages[256];
+
+void *alloc_pages_exact(size_t size, gfp_t gfp)
+{
+	struct pages *p = pages;
+	void *mem = shim_alloc(size);
+
+	if (!mem)
+		return NULL;
+	while (p->start)
+		p++;
+	p->start = mem;
+	p->size = size;
+	return mem;
+}
+
+static struct pages *pages_of(const void *mem)
+{
+	struct pages *p = pages;
+
+	while ((char *)mem < p->start || (char *)mem >= p->start + p->size)
+		p++;
+	return p;
+}
+
+void free_pages_exact(void *mem, size_t size)
+{
+	pages_of(mem)->start = NULL;
+	free(mem);
+}
+
+struct page *virt_to_page(const void *mem)
+{
+	struct pages *p = pages_of(mem);
+
+	return &p->page[((char *)mem - p->start) / PAGE_SIZE];
 }
 
 void xa_init(struct xarray *xa)
@@ -215,21 +274,20 @@ static void check_all(void)
 		case ADP_WINDOW_LIVE:
 			if (atomic_read(&w->refs) != users(w))
 				fail("window %#llx has %d users instead of %u",
-				     (long long)w->gpa * PAGE,
+				     (long long)w->gpa * HOST,
 				     atomic_read(&w->refs), users(w));
 			if (!ws.lazy && !atomic_read(&w->refs))
 				fail("window %#llx is idle in strict mode",
-				     (long long)w->gpa * PAGE);
+				     (long long)w->gpa * HOST);
 			live++;
 			extra += w->extra;
 			break;
 		case ADP_WINDOW_QUARANTINED:
 			live++;
-			extra += w->extra;
 			break;
 		default:
 			fail("window %#llx was left in state %u",
-			     (long long)w->gpa * PAGE, w->state);
+			     (long long)w->gpa * HOST, w->state);
 		}
 	}
 	if (live != host_live || live != stats.live_mappings)
@@ -262,7 +320,7 @@ static void check_no_start(u64 start, u64 end)
 			taken |= host_map[i].used && host_map[i].gpa == start;
 		if (!taken)
 			fail("start %#llx is free", (long long)start);
-		start -= PAGE;
+		start -= HOST;
 	}
 }
 
@@ -309,16 +367,16 @@ static void pick(u64 *phys, u64 *len)
 		*len = 1 + below(1 << 20);
 		break;
 	case 1:
-		*len = 1 + below(3 * PAGE);
-		*phys = r->end + 1 - below(4 * PAGE);
+		*len = 1 + below(3 * HOST);
+		*phys = r->end + 1 - below(4 * HOST);
 		break;
 	case 2:
-		*len = 1 + below(8 * PAGE);
-		*phys = r->start + below(4 * PAGE);
+		*len = 1 + below(8 * HOST);
+		*phys = r->start + below(4 * HOST);
 		break;
 	case 3:
 		*phys = 0x2000000 + below(4 << 20);
-		*len = PAGE << below(5);
+		*len = HOST << below(5);
 		break;
 	default:
 		*phys = 0x2000000 + 4096 * below(1024);
@@ -342,12 +400,12 @@ static void do_map(void)
 	struct adp_window *w;
 
 	pick(&phys, &len);
-	start = round_down(phys, PAGE);
-	end = round_up(phys + len, PAGE);
+	start = round_down(phys, HOST);
+	end = round_up(phys + len, HOST);
 	if (nr_held == HELD)
 		return;
 	doing = "map";
-	w = adp_window_map(&ws, start, end, !below(4));
+	w = adp_window_map(&ws, start, end, adp_align_order(phys, len), !below(4));
 	if (IS_ERR(w)) {
 		check_error(PTR_ERR(w), start, end, false);
 		return;
@@ -367,6 +425,7 @@ static void do_list(void)
 	u64 phys[LIST], len[LIST];
 	struct adp_txn txn;
 	unsigned long flags;
+	bool plain = true;
 	u64 bells;
 	int err;
 
@@ -376,8 +435,9 @@ static void do_list(void)
 	for (i = 0; i < n; i++) {
 		do {
 			pick(&phys[i], &len[i]);
-		} while (!in_ram(round_down(phys[i], PAGE),
-				 round_up(phys[i] + len[i], PAGE)));
+		} while (!in_ram(round_down(phys[i], HOST),
+				 round_up(phys[i] + len[i], HOST)));
+		plain &= !adp_align_order(phys[i], len[i]);
 	}
 
 	adp_txn_init(&ws, &txn, false);
@@ -386,15 +446,18 @@ static void do_list(void)
 		bells = host_doorbells;
 		spin_lock_irqsave(&ws.lock, flags);
 		for (i = 0; i < n && !err; i++) {
-			w[i] = __adp_window_get(&ws, &txn, round_down(phys[i], PAGE),
-						round_up(phys[i] + len[i], PAGE));
+			w[i] = __adp_window_get(&ws, &txn, round_down(phys[i], HOST),
+						round_up(phys[i] + len[i], HOST),
+						adp_align_order(phys[i], len[i]));
 			err = PTR_ERR_OR_ZERO(w[i]);
 		}
-		if (err)
+		if (err) {
 			i--;
-		else
+			__adp_windows_abort(&ws, &txn);
+		} else {
 			err = __adp_windows_commit(&ws, &txn);
-		if (!err && !tries && !stats.reclaimed &&
+		}
+		if (!err && plain && !tries && !stats.reclaimed &&
 		    host_doorbells - bells > DIV_ROUND_UP_ULL(n, cases[current].host.batch))
 			fail("%llu doorbells for a list of %u",
 			     (long long)(host_doorbells - bells), n);
@@ -438,7 +501,7 @@ static void do_age(void)
 	unsigned int i;
 
 	doing = "age";
-	for (i = 0; i <= ws.age; i++)
+	for (i = 0; i < 6; i++)
 		ws.aging.work.func(&ws.aging.work);
 	if (idle())
 		fail("%u idle windows are older than they may be", idle());
@@ -474,6 +537,7 @@ static void run(unsigned long ops, u64 seed)
 	nr_held = 0;
 	channel.dev = &dev;
 	channel.stats = &stats;
+	channel.dma_min = host_base();
 	host_init(&cases[current].host, seed);
 	no_memory = 0;
 	guest_ram = adp_ram_read();
@@ -516,9 +580,75 @@ static void run(unsigned long ops, u64 seed)
 	       (long long)host_stuck);
 }
 
+/*
+ * Blocks of 64 KiB and 2 MiB, aligned in memory and mixed with single pages, come
+ * and go: which of them have an address that is aligned as they are.
+ */
+static void run_aligned(unsigned int which, unsigned long ops, u64 seed)
+{
+	struct host_config host = {
+		1536 << 20, 8000, 4096, aligned_cases[which].place, 1 << 17,
+	};
+	u64 good = 0, tried = 0, entries = 0;
+
+	memset(&stats, 0, sizeof(stats));
+	memset(&ws, 0, sizeof(ws));
+	memset(&channel, 0, sizeof(channel));
+	nr_held = 0;
+	channel.dev = &dev;
+	channel.stats = &stats;
+	channel.dma_min = host_base();
+	host_init(&host, seed);
+	no_memory = 0;
+	doing = "aligned";
+	guest_ram = calloc(1, sizeof(*guest_ram) + sizeof(guest_ram->range[0]));
+	guest_ram->nr = 1;
+	guest_ram->range[0].start = 0x40000000;
+	guest_ram->range[0].end = 0x140000000;
+	if (adp_windows_init(&ws, &channel, guest_ram, &stats,
+			     !aligned_cases[which].strict, 10000))
+		fail("no memory");
+
+	for (step = 0; step < ops; step++) {
+		u64 len, phys, kind = below(64), before = host_entries;
+		unsigned int order;
+		struct adp_window *w;
+
+		if (nr_held && below(600) < nr_held) {
+			do_unmap();
+			continue;
+		}
+		len = kind < 4 ? 2 << 20 : kind < 40 ? 64 << 10 : 4096;
+		phys = 0x40000000 + below((1ULL << 32) / len) * len;
+		order = adp_align_order(phys, len);
+		w = adp_window_map(&ws, round_down(phys, HOST),
+				   round_up(phys + len, HOST), order, false);
+		if (IS_ERR(w))
+			fail("error %ld", PTR_ERR(w));
+		hold(w, phys, len);
+		if (!order)
+			continue;
+		tried++;
+		entries += host_entries - before;
+		good += !((held[nr_held - 1].dma ^ phys) & (len - 1));
+	}
+	if (aligned_cases[which].all && good * 100 < tried * 99)
+		fail("%llu of %llu are aligned", (long long)good, (long long)tried);
+	while (nr_held)
+		do_unmap();
+	adp_windows_purge(&ws);
+	adp_windows_destroy(&ws);
+	free(guest_ram);
+	printf("ok %zu %s\n", ARRAY_SIZE(cases) + which + 1,
+	       aligned_cases[which].name);
+	printf("# %llu of %llu aligned, %llu entries for 100\n", (long long)good,
+	       (long long)tried, (long long)(tried ? entries * 100 / tried : 0));
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long ops;
+	unsigned int i;
 	char *end;
 
 	ops = argc == 3 ? strtoul(argv[1], &end, 0) : 0;
@@ -526,8 +656,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: model OPERATIONS SEED\n");
 		return 1;
 	}
-	printf("TAP version 13\n1..%zu\n", ARRAY_SIZE(cases));
+	printf("TAP version 13\n1..%zu\n",
+	       ARRAY_SIZE(cases) + ARRAY_SIZE(aligned_cases));
 	for (current = 0; current < ARRAY_SIZE(cases); current++)
 		run(ops, strtoull(argv[2], NULL, 0) + current);
+	for (i = 0; i < ARRAY_SIZE(aligned_cases); i++)
+		run_aligned(i, ops / 4, strtoull(argv[2], NULL, 0) + i);
 	return 0;
 }

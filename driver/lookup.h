@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a mapping costs that is warm: finding its window by guest address, and
+ * by DMA address, without the lock. Inline, for it is all that most I/O sees of
+ * this module. See window.c for what holds between these and the rest.
+ */
+#ifndef ADP_LOOKUP_H
+#define ADP_LOOKUP_H
+
+#include "adp.h"
+
+static __always_inline struct adp_window *adp_window_at(struct adp_windows *ws, unsigned int n)
+{
+	return READ_ONCE(ws->chunk[n / ADP_WINDOW_CHUNK]) + n % ADP_WINDOW_CHUNK;
+}
+
+static __always_inline struct adp_fine *adp_fine_at(struct adp_windows *ws, u32 entry)
+{
+	u32 n = entry & ~ADP_FINE;
+
+	return READ_ONCE(ws->fine[n / ADP_FINE_CHUNK]) + n % ADP_FINE_CHUNK;
+}
+
+/* What an entry of a table says of a page: a window that may have it, or 0. */
+static __always_inline u16 adp_entry_window(struct adp_windows *ws, u32 entry,
+					    u32 page)
+{
+	if (unlikely(entry & ADP_FINE))
+		return READ_ONCE(adp_fine_at(ws, entry)->id[page % ADP_BLOCK_PAGES]);
+	return entry;
+}
+
+/* A window that may have a page of a near block, or 0. */
+static __always_inline u16 adp_table_warm(struct adp_windows *ws,
+					  struct adp_table *t, u32 base,
+					  u32 page)
+{
+	u32 n = (page >> ADP_BLOCK_SHIFT) - base;
+
+	if (unlikely(n >= READ_ONCE(t->open)))
+		return 0;
+	return adp_entry_window(ws, READ_ONCE(t->near[n]), page);
+}
+
+/**
+ * adp_window_covers() - does a window hold a piece of memory
+ * @w: window that the caller has a reference to
+ * @start: first byte
+ * @end: one past the last byte, above @start
+ */
+static __always_inline bool adp_window_covers(const struct adp_window *w,
+					      u64 start, u64 end)
+{
+	u64 first = start >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
+	u64 last = (end - 1) >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
+
+	return first >= w->gpa && last - w->gpa < w->pages;
+}
+
+/**
+ * adp_window_drop() - give references back
+ * @ws: windows
+ * @w: live window; not to be used afterwards
+ * @n: how many
+ *
+ * In lazy mode this takes no lock and writes to the window only. In strict mode
+ * the last one unmaps.
+ *
+ * Context: any.
+ * Return: false if there are not so many; nothing is given back then.
+ */
+static __always_inline bool
+adp_window_drop(struct adp_windows *ws, struct adp_window *w, unsigned int n)
+{
+	if (!READ_ONCE(ws->lazy))
+		return adp_window_drop_strict(ws, w, n);
+
+	if (likely(atomic_fetch_sub_release(n, &w->refs) >= (int)n))
+		return true;
+	atomic_add(n, &w->refs);
+	return false;
+}
+
+/**
+ * adp_window_try() - a reference to the window that may hold a piece of memory
+ * @ws: windows
+ * @start: first byte
+ * @end: one past the last byte
+ * @order: alignment of the address that is wished for, adp_align_order()
+ * @ref: gets a window that there is a reference to, or NULL
+ *
+ * Takes no lock, and writes nothing but the window's count and, once in a tick,
+ * its time.
+ *
+ * Context: any.
+ * Return: whether that window holds all of it; if not, the reference is to be
+ * given back, and the caller looks again with the lock.
+ */
+static __always_inline bool adp_window_try(struct adp_windows *ws, u64 start,
+					   u64 end, unsigned int order,
+					   struct adp_window **ref)
+{
+	struct adp_window *w;
+	u32 page = start >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
+	u32 tick;
+	u16 n;
+
+	*ref = NULL;
+	n = adp_table_warm(ws, &ws->by_gpa, 0, page);
+	if (unlikely(!n))
+		return false;
+
+	w = adp_window_at(ws, n);
+	if (unlikely(atomic_fetch_inc_acquire(&w->refs) < 0)) {
+		atomic_dec(&w->refs);
+		return false;
+	}
+	*ref = w;
+	if (unlikely(!adp_window_covers(w, start, end)))
+		return false;
+	if (unlikely(!adp_align_fits(w, order)) && READ_ONCE(ws->luck) > 0)
+		return false;
+
+	tick = READ_ONCE(ws->tick);
+	if (READ_ONCE(w->stamp) != tick)
+		WRITE_ONCE(w->stamp, tick);
+	return true;
+}
+
+/**
+ * adp_window_hit() - a reference to a window that is live already
+ * @ws: windows
+ * @start: first byte
+ * @end: one past the last byte
+ * @order: alignment of the address that is wished for, adp_align_order()
+ *
+ * Context: any.
+ * Return: a window that holds all of it, or NULL: look again with the lock.
+ */
+static __always_inline struct adp_window *
+adp_window_hit(struct adp_windows *ws, u64 start, u64 end, unsigned int order)
+{
+	struct adp_window *w;
+
+	if (likely(adp_window_try(ws, start, end, order, &w)))
+		return w;
+	if (w)
+		adp_window_drop(ws, w, 1);
+	return NULL;
+}
+
+/**
+ * adp_window_drop_lazy() - give a reference back by DMA address
+ * @ws: windows
+ * @dma: address of a mapping, which keeps the window
+ *
+ * Context: any.
+ * Return: false if nothing was given back: the mode is strict, the address is
+ * far from the others, the table is being changed around it, or nothing is
+ * mapped there.
+ */
+static __always_inline bool adp_window_drop_lazy(struct adp_windows *ws, u64 dma)
+{
+	u32 page = dma >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
+	struct adp_window *w;
+	u16 n;
+
+	n = adp_table_warm(ws, &ws->by_dma, ws->by_dma.base, page);
+	if (unlikely(!n))
+		return false;
+	w = adp_window_at(ws, n);
+	if (unlikely(!adp_window_holds(w, dma)))
+		return false;
+	if (likely(atomic_fetch_dec_release(&w->refs) > 0))
+		return true;
+	atomic_inc(&w->refs);
+	return false;
+}
+
+#endif /* ADP_LOOKUP_H */

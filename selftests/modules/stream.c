@@ -2,6 +2,7 @@
 /*
  * Streaming mappings of single buffers and pages.
  */
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -443,22 +444,26 @@ static void adp_case_set_map(struct adp_run *run)
 {
 	struct adp_set *set = adp_set_get(run);
 	enum adp_ctx ctx = adp_arg_ctx(run);
-	u64 mapped = 0, refused = 0;
+	u64 mapped = 0, refused = 0, aligned = 0;
 	unsigned int i;
 
 	if (!set)
 		return;
 	for (i = 0; i < set->n; i++) {
 		struct adp_map *map = &set->maps[i];
+		u64 mask = rounddown_pow_of_two(map->len) - 1;
 
 		if (map->live)
 			continue;
-		if (adp_map(run->adp, map, ctx))
+		if (adp_map(run->adp, map, ctx)) {
 			refused++;
-		else
+		} else {
 			mapped++;
+			aligned += !((map->dma ^ virt_to_phys(map->cpu)) & mask);
+		}
 	}
 	adp_fact(run, "mapped", mapped);
+	adp_fact(run, "aligned", aligned);
 	adp_fact(run, "refused", refused);
 	adp_set_count(run);
 }

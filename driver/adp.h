@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the parts of the module know of one another. Data flows one way:
- * ops -> bounce, pool -> window -> channel -> doorbell. Nothing calls upwards.
+ * ops -> copy, bounce, pool -> window -> channel -> doorbell. Nothing calls
+ * upwards.
  */
 #ifndef ADP_H
 #define ADP_H
@@ -53,7 +54,8 @@
  * @live_bytes: bytes in them
  * @peak_mappings: the most @live_mappings has been
  * @peak_bytes: the most @live_bytes has been
- * @reclaimed: idle windows unmapped because the budget was needed
+ * @reclaimed: idle windows unmapped because the budget was needed, or the
+ *	mode has become strict
  * @aged: idle windows unmapped because they were old
  * @retries: batches sent again after a refusal
  * @quarantined: windows whose unmap the host refused, or could not be asked for
@@ -85,6 +87,7 @@ struct adp_stats {
  * @sg_lists: scatterlists mapped
  * @sg_entries: entries in them
  * @bounced: mappings that were copied, since no window could serve them
+ * @copied: mappings that were copied, since that is cheaper
  * @congruent: mappings of aligned memory of 64 KiB and more whose address is
  *	aligned as the memory is
  * @incongruent: those whose address is not
@@ -96,6 +99,7 @@ struct adp_op_stats {
 	u64 sg_lists;
 	u64 sg_entries;
 	u64 bounced;
+	u64 copied;
 	u64 congruent;
 	u64 incongruent;
 	u64 map_failures;
@@ -494,6 +498,24 @@ struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end,
 				  unsigned int order, bool exact);
 bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w);
 void adp_windows_complain(struct adp_windows *ws, u64 bytes, const char *why);
+void adp_window_set_tag(struct adp_windows *ws, struct adp_window *w, u8 tag);
+void adp_windows_set_lazy(struct adp_windows *ws, bool lazy);
+bool adp_windows_tight(struct adp_windows *ws);
+
+/* The tag of a window that may hold copies, but is no area's. */
+#define ADP_TAG_BOUNCE		U8_MAX
+
+/**
+ * adp_window_tag() - may a window hold copies
+ * @w: window that is in use
+ *
+ * Return: 0 if not; else one more than the number of an area of the pool of
+ * copies that may be in it, or ADP_TAG_BOUNCE.
+ */
+static inline u8 adp_window_tag(const struct adp_window *w)
+{
+	return w->tagged ? w->extra : 0;
+}
 
 /* The smallest mapping whose address is aligned as its memory is: 64 KiB. */
 #define ADP_ALIGN_SHIFT		16
@@ -593,7 +615,85 @@ void *adp_pool_alloc(struct adp_pool *pool, size_t size, u64 limit, gfp_t gfp,
 bool adp_pool_free(struct adp_pool *pool, size_t size, dma_addr_t dma);
 unsigned int adp_pool_drain(struct adp_pool *pool);
 
-/* bounce.c: copies, for the memory that no window can serve. */
+/* copy.c: copies, where copying is cheaper than mapping. */
+
+/*
+ * Size of a slot. A copy keeps the offset of the original in its page of this
+ * size, which is what drivers rely on that cut a buffer at the boundaries of
+ * device pages.
+ */
+#define ADP_COPY_PAGE		4096UL
+
+/* Areas of slots that there can be, of 256 KiB each. */
+#define ADP_COPY_AREAS		64U
+
+/**
+ * enum adp_copy_when - which small mappings of a function are copied
+ * @ADP_COPY_NONE: none
+ * @ADP_COPY_COLD: most of those for which no window is there, where memory is
+ *	scarce
+ * @ADP_COPY_SMALL: all that go in one direction
+ * @ADP_COPY_ALL: all
+ */
+enum adp_copy_when {
+	ADP_COPY_NONE,
+	ADP_COPY_COLD,
+	ADP_COPY_SMALL,
+	ADP_COPY_ALL,
+};
+
+struct adp_copy_area;
+
+/**
+ * struct adp_copy_cpu - what each CPU knows of the pool
+ * @cold: mappings that it has found no window for, see ADP_COPY_COLD
+ * @next: slot that it looks at first
+ */
+struct adp_copy_cpu {
+	unsigned int cold;
+	unsigned int next;
+};
+
+/**
+ * struct adp_copies - the pool of copies
+ * @ws: where it is mapped
+ * @cpu: for each CPU
+ * @nr: areas
+ * @area: the areas; they stay until adp_copy_drain()
+ * @retry: when growing may be tried again, in jiffies
+ * @lock: for adding an area
+ */
+struct adp_copies {
+	struct adp_windows *ws;
+	struct adp_copy_cpu __percpu *cpu;
+	unsigned int nr;
+	struct adp_copy_area *area[ADP_COPY_AREAS];
+	unsigned long retry;
+	spinlock_t lock; /* see above */
+};
+
+int adp_copy_init(struct adp_copies *copies, struct adp_windows *ws);
+void adp_copy_destroy(struct adp_copies *copies);
+dma_addr_t adp_copy_map(struct adp_copies *copies, phys_addr_t phys,
+			size_t size, u64 limit, bool fill);
+int adp_copy_unmap(struct adp_copies *copies, u16 tag, dma_addr_t dma,
+		   enum dma_data_direction dir, bool skip_sync);
+bool adp_copy_sync(struct adp_copies *copies, u16 tag, dma_addr_t dma,
+		   size_t size, enum dma_data_direction dir, bool for_cpu);
+u64 adp_copy_bytes(const struct adp_copies *copies);
+unsigned int adp_copy_drain(struct adp_copies *copies);
+
+/**
+ * adp_copy_fits() - could a slot hold a copy
+ * @phys: start
+ * @size: bytes, not 0
+ */
+static inline bool adp_copy_fits(u64 phys, u64 size)
+{
+	return (phys & (ADP_COPY_PAGE - 1)) + size <= ADP_COPY_PAGE;
+}
+
+/* bounce.c: copies, for the memory that no window can serve and no slot holds. */
 
 /**
  * struct adp_bounce - copies that are live
@@ -618,6 +718,39 @@ void adp_bounce_sync(struct adp_bounce *bounce, dma_addr_t dma, size_t size,
 		     enum dma_data_direction dir, bool for_cpu);
 unsigned int adp_bounce_drain(struct adp_bounce *bounce);
 
+/* param.c: parameters of the module that devices can have of their own. */
+
+/**
+ * enum adp_mode - what an unmap means, in the order of adp_mode_names
+ * @ADP_MODE_LAZY: what is idle stays mapped for a while
+ * @ADP_MODE_STRICT: it is unmapped before the driver's unmap returns
+ */
+enum adp_mode {
+	ADP_MODE_LAZY,
+	ADP_MODE_STRICT,
+};
+
+/**
+ * enum adp_copy_choice - who is copied, in the order of adp_copy_names
+ * @ADP_COPY_AUTO: as the class of the function and the mode have it
+ * @ADP_COPY_NEVER: nothing
+ * @ADP_COPY_ALWAYS: all that fits a slot
+ */
+enum adp_copy_choice {
+	ADP_COPY_AUTO,
+	ADP_COPY_NEVER,
+	ADP_COPY_ALWAYS,
+};
+
+extern const char * const adp_mode_names[];
+extern const char * const adp_copy_names[];
+
+int adp_param_check(const char *param, const char *list,
+		    const char * const *names);
+unsigned int adp_param_for(const char *list, const char * const *names,
+			   unsigned int domain, unsigned int bus,
+			   unsigned int devfn);
+
 /* main.c and claim.c: companions and the functions they serve. */
 
 /**
@@ -631,6 +764,9 @@ unsigned int adp_bounce_drain(struct adp_bounce *bounce);
  * @hooked: the managed function has our ops
  * @settle: lets go of the managed function after a probe that failed
  * @may_bounce: its driver uses the streaming API as it is meant
+ * @may_copy: and its small mappings are worth copying
+ * @choice: who is copied, as the parameter or whoever wrote to sysfs has it
+ * @copy: what comes of it
  * @regs: BAR0
  * @ram: guest RAM when the companion was probed
  * @stats: what the channel has done
@@ -638,7 +774,8 @@ unsigned int adp_bounce_drain(struct adp_bounce *bounce);
  * @ch: channel
  * @windows: windows
  * @pool: coherent memory
- * @bounce: copies
+ * @copies: copies that are cheaper than windows
+ * @bounce: copies where there can be no window
  * @debugfs: directory
  */
 struct adp_companion {
@@ -650,6 +787,9 @@ struct adp_companion {
 	bool linked;
 	bool hooked;
 	bool may_bounce;
+	bool may_copy;
+	enum adp_copy_choice choice;
+	enum adp_copy_when copy;
 	struct work_struct settle;
 	void __iomem *regs;
 	struct adp_ram *ram;
@@ -658,6 +798,7 @@ struct adp_companion {
 	struct adp_channel ch;
 	struct adp_windows windows;
 	struct adp_pool pool;
+	struct adp_copies copies;
 	struct adp_bounce bounce;
 	struct dentry *debugfs;
 };
@@ -669,6 +810,8 @@ int adp_claim(struct adp_companion *c, bool rebind);
 void adp_unclaim(struct adp_companion *c);
 void adp_claim_shutdown(struct adp_companion *c);
 void adp_claim_describe(struct adp_companion *c, char *buf, size_t size);
+int adp_claim_set_mode(struct adp_companion *c, enum adp_mode mode);
+int adp_claim_set_copy(struct adp_companion *c, enum adp_copy_choice choice);
 
 /* ops.c: the kernel's calls, translated. */
 
@@ -679,6 +822,8 @@ void adp_ops_refuse(struct device *dev);
 void adp_ops_remove(struct device *dev);
 
 /* stats.c: what people look at. */
+
+extern const struct attribute_group *adp_groups[];
 
 void adp_stats_init(void);
 void adp_stats_exit(void);

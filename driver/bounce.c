@@ -2,19 +2,14 @@
 /*
  * Copies, for the memory that no window can serve: the part of RAM in a host
  * page that is not RAM throughout, and a start that is taken where no lower
- * one is free. Both are rare; neither may fail the driver above.
+ * one is free. Both are rare; neither may fail the driver above. What fits a
+ * slot is copied there (copy.c), the rest here.
  */
 #include <linux/dma-mapping.h>
 #include <linux/io.h>
 #include <linux/slab.h>
 
 #include "adp.h"
-
-/*
- * A copy keeps the offset of the original in its page of this size, which is
- * what drivers rely on that cut a buffer at the boundaries of device pages.
- */
-#define ADP_BOUNCE_PAGE		4096UL
 
 /**
  * struct adp_bounce_slot - one copy
@@ -69,8 +64,10 @@ static bool adp_bounce_less(struct rb_node *a, const struct rb_node *b)
 dma_addr_t adp_bounce_map(struct adp_bounce *bounce, phys_addr_t phys,
 			  size_t size, u64 limit)
 {
-	size_t offset = phys & (ADP_BOUNCE_PAGE - 1);
+	struct adp_windows *ws = bounce->pool->ws;
+	size_t offset = phys & (ADP_COPY_PAGE - 1);
 	struct adp_bounce_slot *slot;
+	struct adp_window *w;
 	unsigned long flags;
 	void *cpu;
 
@@ -84,6 +81,14 @@ dma_addr_t adp_bounce_map(struct adp_bounce *bounce, phys_addr_t phys,
 		kfree(slot);
 		return DMA_MAPPING_ERROR;
 	}
+	/* Without a tag an unmap does not look for copies. */
+	w = adp_window_find(ws, slot->base);
+	if (!w) {
+		adp_pool_free(bounce->pool, offset + size, slot->base);
+		kfree(slot);
+		return DMA_MAPPING_ERROR;
+	}
+	adp_window_set_tag(ws, w, ADP_TAG_BOUNCE);
 	slot->original = phys_to_virt(phys);
 	slot->copy = cpu + offset;
 	slot->dma = slot->base + offset;

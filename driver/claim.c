@@ -23,6 +23,9 @@
 /* Base class 12h, processing accelerators; the kernel has no name for it. */
 #define ADP_CLASS_ACCELERATOR	0x12
 
+/* Network controllers for InfiniBand. Not all kernels have a name for them. */
+#define ADP_CLASS_INFINIBAND	0x0207
+
 static LIST_HEAD(adp_companions);
 
 /* Protects the list, and whom each companion serves. */
@@ -77,6 +80,7 @@ static void adp_sweep(struct adp_companion *c)
 	unsigned int left;
 
 	left = adp_bounce_drain(&c->bounce);
+	left += adp_copy_drain(&c->copies);
 	left += adp_pool_drain(&c->pool);
 	left += adp_windows_purge(&c->windows);
 	if (left)
@@ -162,11 +166,40 @@ static bool adp_class_may_bounce(struct pci_dev *managed)
 	}
 }
 
+/*
+ * Storage and network drivers map small buffers for a short time, and sync. What
+ * RDMA registers is kept, though, and user space has it mapped.
+ */
+static bool adp_class_may_copy(struct pci_dev *managed)
+{
+	switch (managed->class >> 16) {
+	case PCI_BASE_CLASS_STORAGE:
+		return true;
+	case PCI_BASE_CLASS_NETWORK:
+		return managed->class >> 8 != ADP_CLASS_INFINIBAND;
+	default:
+		return false;
+	}
+}
+
+/* What the choice comes to for this function in this mode. */
+static void adp_decide_copy(struct adp_companion *c)
+{
+	if (c->choice == ADP_COPY_ALWAYS)
+		c->copy = ADP_COPY_ALL;
+	else if (c->choice == ADP_COPY_NEVER || !c->may_copy)
+		c->copy = ADP_COPY_NONE;
+	else
+		c->copy = c->windows.lazy ? ADP_COPY_COLD : ADP_COPY_SMALL;
+}
+
 /* Take a function up; it has no driver, or one that is left alone. */
 static void adp_take(struct adp_companion *c, struct pci_dev *managed)
 {
 	c->managed = pci_dev_get(managed);
 	c->may_bounce = adp_class_may_bounce(managed);
+	c->may_copy = adp_class_may_copy(managed);
+	adp_decide_copy(c);
 	if (managed->dev.driver)
 		return;
 	pci_clear_master(managed);
@@ -389,6 +422,50 @@ void adp_claim_shutdown(struct adp_companion *c)
 		pci_clear_master(c->managed);
 	adp_windows_revoke(&c->windows);
 	mutex_unlock(&adp_lock);
+}
+
+/**
+ * adp_claim_set_mode() - change what an unmap means
+ * @c: companion
+ * @mode: from now on
+ *
+ * Context: may sleep.
+ * Return: 0, or -EBUSY if the managed function has a driver that is served.
+ */
+int adp_claim_set_mode(struct adp_companion *c, enum adp_mode mode)
+{
+	int err = -EBUSY;
+
+	mutex_lock(&adp_lock);
+	if (!c->hooked) {
+		adp_windows_set_lazy(&c->windows, mode == ADP_MODE_LAZY);
+		adp_decide_copy(c);
+		err = 0;
+	}
+	mutex_unlock(&adp_lock);
+	return err;
+}
+
+/**
+ * adp_claim_set_copy() - change who is copied
+ * @c: companion
+ * @choice: from now on
+ *
+ * Context: may sleep.
+ * Return: 0, or -EBUSY if the managed function has a driver that is served.
+ */
+int adp_claim_set_copy(struct adp_companion *c, enum adp_copy_choice choice)
+{
+	int err = -EBUSY;
+
+	mutex_lock(&adp_lock);
+	if (!c->hooked) {
+		c->choice = choice;
+		adp_decide_copy(c);
+		err = 0;
+	}
+	mutex_unlock(&adp_lock);
+	return err;
 }
 
 /**

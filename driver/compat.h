@@ -60,28 +60,19 @@ static inline void adp_compat_leave_dma_iommu(struct device *dev)
 }
 
 /*
- * The member of struct dma_map_ops that maps, made of a function which takes a
- * physical address.
+ * The members of struct dma_map_ops that map and unmap, how the first is told
+ * what to map, and the address of that.
  */
 #ifdef ADP_HAVE_OPS_MAP_PHYS
 #define ADP_COMPAT_MAP		map_phys
 #define ADP_COMPAT_UNMAP	unmap_phys
-#define ADP_COMPAT_DEFINE_MAP(name, fn)					\
-static dma_addr_t name(struct device *dev, phys_addr_t phys, size_t size, \
-		       enum dma_data_direction dir, unsigned long attrs) \
-{									\
-	return fn(dev, phys, size, dir, attrs);				\
-}
+#define ADP_COMPAT_MAP_ARGS	phys_addr_t phys
+#define ADP_COMPAT_MAP_PHYS	phys
 #else
 #define ADP_COMPAT_MAP		map_page
 #define ADP_COMPAT_UNMAP	unmap_page
-#define ADP_COMPAT_DEFINE_MAP(name, fn)					\
-static dma_addr_t name(struct device *dev, struct page *page,		\
-		       unsigned long offset, size_t size,		\
-		       enum dma_data_direction dir, unsigned long attrs) \
-{									\
-	return fn(dev, page_to_phys(page) + offset, size, dir, attrs);	\
-}
+#define ADP_COMPAT_MAP_ARGS	struct page *page, unsigned long offset
+#define ADP_COMPAT_MAP_PHYS	(page_to_phys(page) + offset)
 #endif
 
 #ifdef ADP_HAVE_OPS_ALLOC_PAGES_OP

@@ -156,8 +156,8 @@ adp_window_hit(struct adp_windows *ws, u64 start, u64 end, unsigned int order)
  *
  * Context: any.
  * Return: false if nothing was given back: the mode is strict, the address is
- * far from the others, the table is being changed around it, or nothing is
- * mapped there.
+ * far from the others or may be a copy's, the table is being changed around it,
+ * or nothing is mapped there.
  */
 static __always_inline bool adp_window_drop_lazy(struct adp_windows *ws, u64 dma)
 {
@@ -169,7 +169,7 @@ static __always_inline bool adp_window_drop_lazy(struct adp_windows *ws, u64 dma
 	if (unlikely(!n))
 		return false;
 	w = adp_window_at(ws, n);
-	if (unlikely(!adp_window_holds(w, dma)))
+	if (unlikely(w->tagged || !adp_window_holds(w, dma)))
 		return false;
 	if (likely(atomic_fetch_dec_release(&w->refs) > 0))
 		return true;

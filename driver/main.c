@@ -18,7 +18,11 @@ MODULE_PARM_DESC(rebind, "unbind and bind again a managed function's driver that
 
 static char *mode = "lazy";
 module_param(mode, charp, 0444);
-MODULE_PARM_DESC(mode, "strict: unmap before the driver's unmap returns; lazy (default): keep what is idle mapped for a while");
+MODULE_PARM_DESC(mode, "strict: unmap before the driver's unmap returns; lazy (default): keep what is idle mapped for a while; for one managed function: 0000:00:04.0=strict; with commas between several");
+
+static char *copy = "auto";
+module_param(copy, charp, 0444);
+MODULE_PARM_DESC(copy, "copy small buffers instead of mapping them: auto (default): as class and mode have it; never; always; for one managed function: 0000:00:04.0=never; with commas between several");
 
 static unsigned int idle_ms = 10000;
 module_param(idle_ms, uint, 0444);
@@ -97,8 +101,11 @@ static int adp_check_registers(struct pci_dev *pdev, void __iomem *regs,
 static int adp_setup(struct adp_companion *c, u32 max_entries)
 {
 	struct pci_dev *pdev = c->pdev;
+	unsigned int domain = pci_domain_nr(pdev->bus);
+	unsigned int bus = pdev->bus->number;
 	int err = -ENOMEM;
 
+	c->choice = adp_param_for(copy, adp_copy_names, domain, bus, c->devfn);
 	c->op_stats = alloc_percpu(struct adp_op_stats);
 	c->ram = adp_ram_read();
 	if (!c->op_stats || !c->ram) {
@@ -114,16 +121,26 @@ static int adp_setup(struct adp_companion *c, u32 max_entries)
 		goto fail;
 	}
 	err = adp_windows_init(&c->windows, &c->ch, c->ram, &c->stats,
-			       !strcmp(mode, "lazy"), idle_ms);
+			       adp_param_for(mode, adp_mode_names, domain, bus,
+					     c->devfn) == ADP_MODE_LAZY,
+			       idle_ms);
 	if (err) {
 		adp_refuse(pdev, c->devfn, "no memory", "give the VM more");
-		adp_channel_destroy(&c->ch);
-		goto fail;
+		goto destroy_channel;
+	}
+	err = adp_copy_init(&c->copies, &c->windows);
+	if (err) {
+		adp_refuse(pdev, c->devfn, "no memory", "give the VM more");
+		goto destroy_windows;
 	}
 	adp_pool_init(&c->pool, &c->windows);
 	adp_bounce_init(&c->bounce, &c->pool);
 	return 0;
 
+destroy_windows:
+	adp_windows_destroy(&c->windows);
+destroy_channel:
+	adp_channel_destroy(&c->ch);
 fail:
 	kfree(c->ram);
 	free_percpu(c->op_stats);
@@ -133,11 +150,13 @@ fail:
 static void adp_teardown(struct adp_companion *c)
 {
 	adp_bounce_drain(&c->bounce);
+	adp_copy_drain(&c->copies);
 	adp_pool_drain(&c->pool);
 	adp_windows_purge(&c->windows);
 	adp_stats_totals(c);
 	adp_channel_destroy(&c->ch);
 	adp_windows_destroy(&c->windows);
+	adp_copy_destroy(&c->copies);
 	kfree(c->ram);
 	free_percpu(c->op_stats);
 }
@@ -187,7 +206,9 @@ static int adp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	adp_claim_describe(c, whom, sizeof(whom));
 	pci_info(pdev, "%s layout, batches of %u, %s, managed function: %s\n",
 		 c->ch.layout == ADP_LAYOUT_WIDE ? "wide" : "narrow",
-		 c->ch.batch, mode, whom);
+		 c->ch.batch,
+		 adp_mode_names[c->windows.lazy ? ADP_MODE_LAZY : ADP_MODE_STRICT],
+		 whom);
 	return 0;
 
 teardown:
@@ -251,17 +272,16 @@ static struct pci_driver adp_driver = {
 	.remove = adp_remove,
 	.shutdown = adp_shutdown,
 	.driver.pm = pm_sleep_ptr(&adp_pm_ops),
+	.dev_groups = adp_groups,
 };
 
 static int __init adp_init(void)
 {
 	int err;
 
-	if (strcmp(mode, "lazy") && strcmp(mode, "strict")) {
-		pr_err("apple_dma_pci: mode=%s is unknown; it is lazy or strict\n",
-		       mode);
+	if (adp_param_check("mode", mode, adp_mode_names) ||
+	    adp_param_check("copy", copy, adp_copy_names))
 		return -EINVAL;
-	}
 	if (idle_ms < ADP_IDLE_MS_MIN || idle_ms > ADP_IDLE_MS_MAX) {
 		pr_err("apple_dma_pci: idle_ms=%u is out of range; it is %u to %u\n",
 		       idle_ms, ADP_IDLE_MS_MIN, ADP_IDLE_MS_MAX);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * struct dma_map_ops: the kernel's calls, translated into the verbs of
- * window.c, pool.c and bounce.c. All of them may be called with interrupts off.
+ * window.c, pool.c, copy.c and bounce.c. All of them may be called with interrupts
+ * off.
  */
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>
@@ -10,6 +11,13 @@
 #include "compat.h"
 #include "lookup.h"
 #include "trace.h"
+
+/*
+ * Of the small mappings that have no window, how many to one that gets one; powers
+ * of two. The second is for when that takes another one's place.
+ */
+#define ADP_MAP_EVERY		8
+#define ADP_MAP_EVERY_TIGHT	64
 
 /* The companion that each row of adp_rows serves; set before a row is used. */
 static struct adp_companion *adp_slots[ADP_MAX_COMPANIONS];
@@ -23,7 +31,7 @@ static struct adp_companion *adp_slots[ADP_MAX_COMPANIONS];
  * whose it is.
  */
 struct adp_row {
-	struct dma_map_ops ops;
+	const struct dma_map_ops ops;
 	struct adp_companion **slot;
 };
 
@@ -86,14 +94,90 @@ static bool adp_can_bounce(struct adp_companion *c, phys_addr_t phys,
 	       (err == -EFAULT && adp_ram_find(c->ram, phys, (u64)phys + size));
 }
 
+/*
+ * Where memory is scarce a window for what is mapped once costs more than the
+ * copy, a copy of what is mapped over and over more than the window. Which it
+ * is nobody knows, so one in so many is mapped: what comes again soon has a
+ * window, the rest has cost little.
+ */
+static bool adp_copy_pays(struct adp_companion *c)
+{
+	unsigned int every = adp_windows_tight(&c->windows) ?
+			     ADP_MAP_EVERY_TIGHT : ADP_MAP_EVERY;
+
+	return this_cpu_inc_return(c->copies.cpu->cold) & (every - 1);
+}
+
+/* May a mapping be copied, if that is of use? */
+static bool adp_may_copy(struct adp_companion *c, phys_addr_t phys, size_t size,
+			 enum dma_data_direction dir)
+{
+	enum adp_copy_when when = READ_ONCE(c->copy);
+
+	if (when == ADP_COPY_NONE || !adp_copy_fits(phys, size))
+		return false;
+	/* Memory of user space that is registered to stay goes both ways. */
+	return when == ADP_COPY_ALL || dir != DMA_BIDIRECTIONAL;
+}
+
+/*
+ * Is a mapping to be copied? In lazy mode the caller asks only about those for
+ * which there is no window.
+ */
+static bool adp_wants_copy(struct adp_companion *c, phys_addr_t phys,
+			   size_t size, enum dma_data_direction dir,
+			   unsigned long attrs)
+{
+	if (!adp_may_copy(c, phys, size, dir))
+		return false;
+	if (READ_ONCE(c->copy) != ADP_COPY_COLD)
+		return true;
+	/* A driver that skips the sync keeps the mapping and syncs parts. */
+	return !READ_ONCE(c->windows.roomy) &&
+	       !(attrs & DMA_ATTR_SKIP_CPU_SYNC) && adp_copy_pays(c);
+}
+
+/* A copy in a slot, for a mapping that fits one. */
+static dma_addr_t adp_copy(struct adp_companion *c, phys_addr_t phys,
+			   size_t size, enum dma_data_direction dir,
+			   unsigned long attrs, u64 limit)
+{
+	bool fill = dir != DMA_TO_DEVICE || !(attrs & DMA_ATTR_SKIP_CPU_SYNC);
+	dma_addr_t dma = adp_copy_map(&c->copies, phys, size, limit, fill);
+
+	if (dma != DMA_MAPPING_ERROR)
+		this_cpu_inc(c->op_stats->copied);
+	return dma;
+}
+
 static dma_addr_t adp_bounce(struct adp_companion *c, phys_addr_t phys,
 			     size_t size, u64 limit)
 {
-	dma_addr_t dma = adp_bounce_map(&c->bounce, phys, size, limit);
+	dma_addr_t dma = DMA_MAPPING_ERROR;
 
+	if (adp_copy_fits(phys, size))
+		dma = adp_copy_map(&c->copies, phys, size, limit, true);
+	if (dma == DMA_MAPPING_ERROR)
+		dma = adp_bounce_map(&c->bounce, phys, size, limit);
 	if (dma != DMA_MAPPING_ERROR)
 		this_cpu_inc(c->op_stats->bounced);
 	return dma;
+}
+
+/*
+ * End the copy at an address in a window that has a tag. Return: 0; -ENOENT if
+ * it is no copy, but memory that the window maps; -EINVAL if nothing is there.
+ */
+static int adp_end_copy(struct adp_companion *c, u16 tag, dma_addr_t dma,
+			enum dma_data_direction dir, unsigned long attrs)
+{
+	bool skip_sync = attrs & DMA_ATTR_SKIP_CPU_SYNC;
+	int err = adp_copy_unmap(&c->copies, tag, dma, dir, skip_sync);
+
+	if (err == -ENOENT &&
+	    adp_bounce_unmap(&c->bounce, dma, dir, skip_sync))
+		return 0;
+	return err;
 }
 
 static bool adp_in_reach(u64 dma, size_t size, u64 limit)
@@ -116,19 +200,28 @@ static void adp_count_align(struct adp_companion *c, const struct adp_window *w,
 /* Map memory, or say why it cannot be. */
 static dma_addr_t adp_map_phys(struct device *dev, struct adp_companion *c,
 			       phys_addr_t phys, size_t size,
-			       unsigned long attrs)
+			       enum dma_data_direction dir, unsigned long attrs)
 {
 	unsigned int order = adp_align_order(phys, size);
 	u64 limit = adp_limit(dev, dma_get_mask(dev));
-	struct adp_window *w;
+	u64 start = ADP_HOST_PAGE_DOWN(phys), end = ADP_HOST_PAGE_UP(phys + size);
+	struct adp_window *w = NULL;
 	int err = -EFAULT;
 	dma_addr_t dma;
 
 	if (!size || size > ADP_MAPPING_MAX || (attrs & DMA_ATTR_MMIO))
 		goto fail;
 
-	w = adp_window_map(&c->windows, ADP_HOST_PAGE_DOWN(phys),
-			   ADP_HOST_PAGE_UP(phys + size), order, false);
+	if (READ_ONCE(c->copy) <= ADP_COPY_COLD)
+		w = adp_window_hit(&c->windows, start, end, order);
+	if (!w) {
+		if (adp_wants_copy(c, phys, size, dir, attrs)) {
+			dma = adp_copy(c, phys, size, dir, attrs, limit);
+			if (dma != DMA_MAPPING_ERROR)
+				return dma;
+		}
+		w = adp_window_map(&c->windows, start, end, order, false);
+	}
 	if (!IS_ERR(w)) {
 		dma = adp_window_dma(w, phys);
 		adp_count_align(c, w, order);
@@ -140,6 +233,11 @@ static dma_addr_t adp_map_phys(struct device *dev, struct adp_companion *c,
 	}
 
 	err = PTR_ERR(w);
+	if (err == -ENOSPC && adp_may_copy(c, phys, size, dir)) {
+		dma = adp_copy(c, phys, size, dir, attrs, limit);
+		if (dma != DMA_MAPPING_ERROR)
+			return dma;
+	}
 	if (adp_can_bounce(c, phys, size, err)) {
 		dma = adp_bounce(c, phys, size, limit);
 		if (dma != DMA_MAPPING_ERROR)
@@ -164,7 +262,7 @@ static noinline dma_addr_t adp_map_slow(struct device *dev, phys_addr_t phys,
 	if (w)
 		adp_window_drop(&c->windows, w, 1);
 	this_cpu_inc(c->op_stats->map_ops);
-	dma = adp_map_phys(dev, c, phys, size, attrs);
+	dma = adp_map_phys(dev, c, phys, size, dir, attrs);
 	trace_adp_map(dev, phys, size, dma, dir);
 	return dma;
 }
@@ -197,7 +295,11 @@ slow:
 	return adp_map_slow(dev, phys, size, dir, attrs, w);
 }
 
-ADP_COMPAT_DEFINE_MAP(adp_map, adp_map_warm)
+static dma_addr_t adp_map(struct device *dev, ADP_COMPAT_MAP_ARGS, size_t size,
+			  enum dma_data_direction dir, unsigned long attrs)
+{
+	return adp_map_warm(dev, ADP_COMPAT_MAP_PHYS, size, dir, attrs);
+}
 
 /* What adp_unmap() does not do. */
 static noinline void adp_unmap_slow(struct device *dev, dma_addr_t dma,
@@ -206,15 +308,15 @@ static noinline void adp_unmap_slow(struct device *dev, dma_addr_t dma,
 {
 	struct adp_companion *c = adp_of(dev);
 	struct adp_window *w;
+	int err = -ENOENT;
 
 	trace_adp_unmap(dev, dma, size, dir);
-	if (unlikely(READ_ONCE(c->bounce.live)) &&
-	    adp_bounce_unmap(&c->bounce, dma, dir,
-			     attrs & DMA_ATTR_SKIP_CPU_SYNC))
-		return;
-
 	w = adp_window_find(&c->windows, dma);
-	if (unlikely(!w || !adp_window_drop(&c->windows, w, 1)))
+	if (w && unlikely(adp_window_tag(w)))
+		err = adp_end_copy(c, adp_window_tag(w), dma, dir, attrs);
+	if (err == -ENOENT && w && adp_window_drop(&c->windows, w, 1))
+		return;
+	if (unlikely(err))
 		adp_bad_unmap(c, dev, dma);
 }
 
@@ -223,23 +325,40 @@ static void adp_unmap(struct device *dev, dma_addr_t dma, size_t size,
 {
 	struct adp_companion *c = adp_of(dev);
 
-	if (unlikely(READ_ONCE(c->bounce.live) || trace_adp_unmap_enabled() ||
+	if (unlikely(trace_adp_unmap_enabled() ||
 		     !adp_window_drop_lazy(&c->windows, dma)))
 		return adp_unmap_slow(dev, dma, size, dir, attrs);
 }
 
 /*
- * Between its look-up and its answer an entry's window is kept where its
- * address will be; none stands for one that is not found yet, or for a copy.
+ * Between its look-up and its answer an entry has its window where its address
+ * will be. One that is copied has the copy's address there, with a bit that the
+ * address of no window has. 0 stands for what has neither yet, or needs a copy
+ * because there can be no window.
  */
 static struct adp_window *adp_sg_window(struct scatterlist *sg)
 {
-	return (struct adp_window *)(uintptr_t)sg->dma_address;
+	return sg->dma_address & 1 ? NULL :
+	       (struct adp_window *)(uintptr_t)sg->dma_address;
 }
 
-/* Look for windows that are live. Return: whether all have been found. */
+static void adp_sg_set_copy(struct scatterlist *sg, dma_addr_t dma)
+{
+	sg->dma_address = dma << 1 | 1;
+}
+
+/* The copy of an entry, or DMA_MAPPING_ERROR. */
+static dma_addr_t adp_sg_copy(struct scatterlist *sg)
+{
+	return sg->dma_address & 1 ? sg->dma_address >> 1 : DMA_MAPPING_ERROR;
+}
+
+/*
+ * Look for windows that are live. @anew: entries have nothing yet. Return:
+ * whether all have been found.
+ */
 static bool adp_sg_hit(struct adp_windows *ws, struct scatterlist *sgl,
-		       int nents)
+		       int nents, bool anew)
 {
 	struct adp_window *last = NULL;
 	struct scatterlist *sg;
@@ -251,6 +370,8 @@ static bool adp_sg_hit(struct adp_windows *ws, struct scatterlist *sgl,
 		unsigned int order = adp_align_order(start, sg->length);
 		struct adp_window *w = last;
 
+		if (!anew && adp_sg_copy(sg) != DMA_MAPPING_ERROR)
+			continue;
 		if (w && adp_window_covers(w, start, end) && !order)
 			atomic_inc(&w->refs);
 		else
@@ -280,7 +401,7 @@ static int adp_sg_run(struct scatterlist *sg, int left, u64 start, u64 *end,
 		sg = sg_next(sg);
 		phys = sg_phys(sg);
 		next = max(*end, ADP_HOST_PAGE_UP(phys + sg->length));
-		if (adp_sg_window(sg) || phys < start || phys > *end ||
+		if (sg->dma_address || phys < start || phys > *end ||
 		    next - start > ADP_MAPPING_MAX)
 			break;
 		*end = next;
@@ -289,7 +410,45 @@ static int adp_sg_run(struct scatterlist *sg, int left, u64 start, u64 *end,
 	return n;
 }
 
-/* Give back what the entries from @first to @end have; the lock is held. */
+/*
+ * Copy the small entries that have nothing yet, but those with which a single
+ * window would serve their neighbours too. @all: whoever may be copied is. Return:
+ * whether none is left.
+ */
+static bool adp_sg_copy_small(struct adp_companion *c, struct scatterlist *sg,
+			      int nents, enum dma_data_direction dir,
+			      unsigned long attrs, u64 limit, bool all)
+{
+	unsigned int order;
+	bool left = false;
+	u64 end;
+	int n;
+
+	for (; nents; nents -= n) {
+		u64 phys = sg_phys(sg);
+		dma_addr_t dma = DMA_MAPPING_ERROR;
+
+		n = 1;
+		if (sg->dma_address)
+			goto next;
+		if (!all)
+			n = adp_sg_run(sg, nents, ADP_HOST_PAGE_DOWN(phys),
+				       &end, &order);
+		if (n == 1 && (all ? adp_may_copy(c, phys, sg->length, dir) :
+			       adp_wants_copy(c, phys, sg->length, dir, attrs)))
+			dma = adp_copy(c, phys, sg->length, dir, attrs, limit);
+		if (dma != DMA_MAPPING_ERROR)
+			adp_sg_set_copy(sg, dma);
+		else
+			left = true;
+next:
+		for (int i = 0; i < n; i++)
+			sg = sg_next(sg);
+	}
+	return !left;
+}
+
+/* Give back the windows that the entries from @first to @end have; the lock is held. */
 static void __adp_sg_put(struct adp_windows *ws, struct scatterlist *sgl,
 			 int first, int end)
 {
@@ -319,7 +478,7 @@ static int adp_sg_miss(struct adp_companion *c, struct adp_txn *txn,
 		unsigned int order;
 		int n;
 
-		if (adp_sg_window(sg)) {
+		if (sg->dma_address) {
 			i++;
 			sg = sg_next(sg);
 			continue;
@@ -354,32 +513,61 @@ static int adp_sg_miss(struct adp_companion *c, struct adp_txn *txn,
 	return err;
 }
 
+/* A window or a copy for each entry. After an error, copies are left. */
 static int adp_sg_get(struct adp_companion *c, struct scatterlist *sgl,
-		      int nents)
+		      int nents, enum dma_data_direction dir,
+		      unsigned long attrs, u64 limit)
 {
+	enum adp_copy_when when = READ_ONCE(c->copy);
 	struct adp_windows *ws = &c->windows;
+	bool last = when == ADP_COPY_NONE;
+	struct scatterlist *sg;
 	struct adp_txn txn;
-	int err = 0;
+	int i, err;
 
 	adp_txn_init(ws, &txn, false);
-	do {
-		if (adp_sg_hit(ws, sgl, nents))
+	if (when <= ADP_COPY_COLD) {
+		if (adp_sg_hit(ws, sgl, nents, true))
 			return 0;
+	} else {
+		for_each_sg(sgl, sg, nents, i)
+			sg->dma_address = 0;
+	}
+	if (when != ADP_COPY_NONE &&
+	    adp_sg_copy_small(c, sgl, nents, dir, attrs, limit,
+			      when == ADP_COPY_ALL))
+		return 0;
+
+	for (;;) {
 		err = adp_sg_miss(c, &txn, sgl, nents);
-	} while (err == -ENOSPC && adp_windows_make_room(ws, &txn));
-	return err;
+		if (err != -ENOSPC)
+			return err;
+		if (!adp_windows_make_room(ws, &txn)) {
+			/* There are slots where there are no windows. */
+			if (last)
+				return err;
+			last = true;
+		}
+		if (adp_sg_hit(ws, sgl, nents, false))
+			return 0;
+		if (last && when != ADP_COPY_NONE &&
+		    adp_sg_copy_small(c, sgl, nents, dir, attrs, limit, true))
+			return 0;
+	}
 }
 
-static u64 adp_unmap_sg_lazy(struct adp_windows *ws, struct scatterlist *sgl,
-			     int nents);
+static u64 adp_unmap_sg_lazy(struct adp_companion *c, struct scatterlist *sgl,
+			     int nents, enum dma_data_direction dir,
+			     unsigned long attrs);
 
 /*
  * Map a list of small pieces that are all in live windows. In strict mode giving
  * back what was taken may cost a doorbell, so there it is not tried.
  */
-static bool adp_sg_warm(struct adp_windows *ws, struct scatterlist *sgl,
+static bool adp_sg_warm(struct adp_companion *c, struct scatterlist *sgl,
 			int nents, u64 limit)
 {
+	struct adp_windows *ws = &c->windows;
 	struct adp_window *w;
 	struct scatterlist *sg;
 	int i;
@@ -407,12 +595,33 @@ drop:
 	if (w)
 		adp_window_drop(ws, w, 1);
 undo:
-	adp_unmap_sg_lazy(ws, sgl, i);
+	adp_unmap_sg_lazy(c, sgl, i, DMA_NONE, 0);
 	return false;
 }
 
 static void adp_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents,
 			 enum dma_data_direction dir, unsigned long attrs);
+
+/* End the copies that the entries from @first to @end have. */
+static void adp_sg_drop_copies(struct adp_companion *c, struct scatterlist *sgl,
+			       int first, int end)
+{
+	struct scatterlist *sg;
+	struct adp_window *w;
+	dma_addr_t dma;
+	int i;
+
+	for_each_sg(sgl, sg, end, i) {
+		dma = i < first ? DMA_MAPPING_ERROR : adp_sg_copy(sg);
+		if (dma == DMA_MAPPING_ERROR)
+			continue;
+		w = adp_window_find(&c->windows, dma);
+		if (w)
+			adp_copy_unmap(&c->copies, adp_window_tag(w), dma,
+				       DMA_TO_DEVICE, true);
+		sg->dma_address = 0;
+	}
+}
 
 static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 		      enum dma_data_direction dir, unsigned long attrs)
@@ -427,7 +636,7 @@ static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	this_cpu_inc(c->op_stats->sg_lists);
 	this_cpu_add(c->op_stats->sg_entries, nents);
 	if (!trace_adp_map_sg_enabled() && !(attrs & DMA_ATTR_MMIO) &&
-	    adp_sg_warm(&c->windows, sgl, nents, limit))
+	    adp_sg_warm(c, sgl, nents, limit))
 		return nents;
 
 	for_each_sg(sgl, sg, nents, i) {
@@ -438,13 +647,15 @@ static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	if (attrs & DMA_ATTR_MMIO)
 		goto fail;
 
-	err = adp_sg_get(c, sgl, nents);
-	if (err)
+	err = adp_sg_get(c, sgl, nents, dir, attrs, limit);
+	if (err) {
+		adp_sg_drop_copies(c, sgl, 0, nents);
 		goto fail;
+	}
 
 	for_each_sg(sgl, sg, nents, i) {
 		struct adp_window *w = adp_sg_window(sg);
-		dma_addr_t dma;
+		dma_addr_t dma = adp_sg_copy(sg);
 
 		if (w) {
 			dma = adp_window_dma(w, sg_phys(sg));
@@ -454,7 +665,7 @@ static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 				err = -ERANGE;
 				goto undo;
 			}
-		} else {
+		} else if (dma == DMA_MAPPING_ERROR) {
 			dma = adp_bounce(c, sg_phys(sg), sg->length, limit);
 			if (dma == DMA_MAPPING_ERROR) {
 				err = -ENOMEM;
@@ -468,7 +679,8 @@ static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	return nents;
 
 undo:
-	/* Entries before this one have addresses, the others windows. */
+	/* Entries before this one have addresses, the others windows or copies. */
+	adp_sg_drop_copies(c, sgl, i, nents);
 	spin_lock_irqsave(&c->windows.lock, flags);
 	__adp_sg_put(&c->windows, sgl, i, nents);
 	spin_unlock_irqrestore(&c->windows.lock, flags);
@@ -480,9 +692,11 @@ fail:
 }
 
 /* In strict mode all that a list was the last to use is one batch. */
-static u64 adp_unmap_sg_strict(struct adp_windows *ws, struct scatterlist *sgl,
-			       int nents)
+static u64 adp_unmap_sg_strict(struct adp_companion *c, struct scatterlist *sgl,
+			       int nents, enum dma_data_direction dir,
+			       unsigned long attrs)
 {
+	struct adp_windows *ws = &c->windows;
 	struct adp_list gone = {};
 	struct scatterlist *sg;
 	unsigned long flags;
@@ -491,15 +705,21 @@ static u64 adp_unmap_sg_strict(struct adp_windows *ws, struct scatterlist *sgl,
 
 	spin_lock_irqsave(&ws->lock, flags);
 	for_each_sg(sgl, sg, nents, i) {
+		u64 dma = sg_dma_address(sg);
 		struct adp_window *w;
+		int err = -ENOENT;
 
-		if (sg_dma_address(sg) == DMA_MAPPING_ERROR)
-			continue;
-		w = __adp_window_find(ws, sg_dma_address(sg));
-		if (w)
+		w = __adp_window_find(ws, dma);
+		if (w && adp_window_tag(w)) {
+			/* Ending a copy may mean to free it, and takes time. */
+			spin_unlock_irqrestore(&ws->lock, flags);
+			err = adp_end_copy(c, adp_window_tag(w), dma, dir, attrs);
+			spin_lock_irqsave(&ws->lock, flags);
+		}
+		if (err == -ENOENT && w)
 			__adp_window_put(ws, &gone, w, 1);
-		else
-			bad = sg_dma_address(sg);
+		else if (err)
+			bad = dma;
 	}
 	__adp_windows_release(ws, &gone);
 	spin_unlock_irqrestore(&ws->lock, flags);
@@ -507,9 +727,11 @@ static u64 adp_unmap_sg_strict(struct adp_windows *ws, struct scatterlist *sgl,
 }
 
 /* Entries that follow each other in a window are given back together. */
-static u64 adp_unmap_sg_lazy(struct adp_windows *ws, struct scatterlist *sgl,
-			     int nents)
+static u64 adp_unmap_sg_lazy(struct adp_companion *c, struct scatterlist *sgl,
+			     int nents, enum dma_data_direction dir,
+			     unsigned long attrs)
 {
+	struct adp_windows *ws = &c->windows;
 	struct adp_window *w = NULL;
 	struct scatterlist *sg;
 	unsigned int n = 0;
@@ -518,18 +740,25 @@ static u64 adp_unmap_sg_lazy(struct adp_windows *ws, struct scatterlist *sgl,
 
 	for_each_sg(sgl, sg, nents, i) {
 		u64 dma = sg_dma_address(sg);
+		int err = -ENOENT;
 
-		if (dma == DMA_MAPPING_ERROR)
-			continue;
 		if (n && adp_window_holds(w, dma)) {
 			n++;
 			continue;
 		}
 		if (n && !adp_window_drop(ws, w, n))
 			bad = dma;
+		n = 0;
 		w = adp_window_find(ws, dma);
-		n = !!w;
-		if (!w)
+		if (w && unlikely(adp_window_tag(w))) {
+			err = adp_end_copy(c, adp_window_tag(w), dma, dir, attrs);
+			if (err == -ENOENT && adp_window_drop(ws, w, 1))
+				continue;
+		} else if (w) {
+			n = 1;
+			continue;
+		}
+		if (err)
 			bad = dma;
 	}
 	if (n && !adp_window_drop(ws, w, n))
@@ -541,22 +770,13 @@ static void adp_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents,
 			 enum dma_data_direction dir, unsigned long attrs)
 {
 	struct adp_companion *c = adp_of(dev);
-	struct adp_windows *ws = &c->windows;
-	struct scatterlist *sg;
 	u64 bad;
-	int i;
 
 	trace_adp_unmap_sg(dev, nents, dir);
-	if (READ_ONCE(c->bounce.live))
-		for_each_sg(sgl, sg, nents, i)
-			if (adp_bounce_unmap(&c->bounce, sg_dma_address(sg), dir,
-					     attrs & DMA_ATTR_SKIP_CPU_SYNC))
-				sg->dma_address = DMA_MAPPING_ERROR;
-
-	if (READ_ONCE(ws->lazy))
-		bad = adp_unmap_sg_lazy(ws, sgl, nents);
+	if (READ_ONCE(c->windows.lazy))
+		bad = adp_unmap_sg_lazy(c, sgl, nents, dir, attrs);
 	else
-		bad = adp_unmap_sg_strict(ws, sgl, nents);
+		bad = adp_unmap_sg_strict(c, sgl, nents, dir, attrs);
 	if (bad)
 		adp_bad_unmap(c, dev, bad);
 }
@@ -572,16 +792,31 @@ static dma_addr_t adp_map_resource(struct device *dev, phys_addr_t phys,
 }
 #endif
 
+static void adp_sync(struct device *dev, dma_addr_t dma, size_t size,
+		     enum dma_data_direction dir, bool for_cpu)
+{
+	struct adp_companion *c = adp_of(dev);
+	struct adp_window *w;
+
+	/* Most functions have no copies, ever. */
+	if (!READ_ONCE(c->copies.nr) && !READ_ONCE(c->bounce.live))
+		return;
+	w = adp_window_find(&c->windows, dma);
+	if (w && adp_window_tag(w) &&
+	    !adp_copy_sync(&c->copies, adp_window_tag(w), dma, size, dir, for_cpu))
+		adp_bounce_sync(&c->bounce, dma, size, dir, for_cpu);
+}
+
 static void adp_sync_single_for_cpu(struct device *dev, dma_addr_t dma,
 				    size_t size, enum dma_data_direction dir)
 {
-	adp_bounce_sync(&adp_of(dev)->bounce, dma, size, dir, true);
+	adp_sync(dev, dma, size, dir, true);
 }
 
 static void adp_sync_single_for_device(struct device *dev, dma_addr_t dma,
 				       size_t size, enum dma_data_direction dir)
 {
-	adp_bounce_sync(&adp_of(dev)->bounce, dma, size, dir, false);
+	adp_sync(dev, dma, size, dir, false);
 }
 
 static void adp_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
@@ -728,32 +963,30 @@ static unsigned long adp_get_merge_boundary(struct device *dev)
 #define ADP_OPS_MAP_RESOURCE
 #endif
 
-#define ADP_ROW(n)							\
-	[n] = {								\
-		.ops = {						\
-			.alloc = adp_alloc,				\
-			.free = adp_free,				\
-			.ADP_COMPAT_ALLOC_PAGES = adp_alloc_pages,	\
-			.free_pages = adp_free_pages,			\
-			.mmap = adp_mmap,				\
-			.get_sgtable = adp_get_sgtable,			\
-			.ADP_COMPAT_MAP = adp_map,			\
-			.ADP_COMPAT_UNMAP = adp_unmap,			\
-			.map_sg = adp_map_sg,				\
-			.unmap_sg = adp_unmap_sg,			\
-			ADP_OPS_MAP_RESOURCE				\
-			.sync_single_for_cpu = adp_sync_single_for_cpu,	\
-			.sync_single_for_device = adp_sync_single_for_device, \
-			.sync_sg_for_cpu = adp_sync_sg_for_cpu,		\
-			.sync_sg_for_device = adp_sync_sg_for_device,	\
-			.dma_supported = adp_dma_supported,		\
-			.get_required_mask = adp_get_required_mask,	\
-			.max_mapping_size = adp_max_mapping_size,	\
-			.opt_mapping_size = adp_opt_mapping_size,	\
-			.get_merge_boundary = adp_get_merge_boundary,	\
-		},							\
-		.slot = &adp_slots[n],					\
+#define ADP_OPS {							\
+		.alloc = adp_alloc,					\
+		.free = adp_free,					\
+		.ADP_COMPAT_ALLOC_PAGES = adp_alloc_pages,		\
+		.free_pages = adp_free_pages,				\
+		.mmap = adp_mmap,					\
+		.get_sgtable = adp_get_sgtable,				\
+		.ADP_COMPAT_MAP = adp_map,				\
+		.ADP_COMPAT_UNMAP = adp_unmap,				\
+		.map_sg = adp_map_sg,					\
+		.unmap_sg = adp_unmap_sg,				\
+		ADP_OPS_MAP_RESOURCE					\
+		.sync_single_for_cpu = adp_sync_single_for_cpu,		\
+		.sync_single_for_device = adp_sync_single_for_device,	\
+		.sync_sg_for_cpu = adp_sync_sg_for_cpu,			\
+		.sync_sg_for_device = adp_sync_sg_for_device,		\
+		.dma_supported = adp_dma_supported,			\
+		.get_required_mask = adp_get_required_mask,		\
+		.max_mapping_size = adp_max_mapping_size,		\
+		.opt_mapping_size = adp_opt_mapping_size,		\
+		.get_merge_boundary = adp_get_merge_boundary,		\
 	}
+
+#define ADP_ROW(n)	{ .ops = ADP_OPS, .slot = &adp_slots[n] }
 
 static const struct adp_row adp_rows[ADP_MAX_COMPANIONS] = {
 	ADP_ROW(0), ADP_ROW(1), ADP_ROW(2), ADP_ROW(3),
@@ -774,14 +1007,12 @@ static void *adp_refuse_alloc(struct device *dev, size_t size, dma_addr_t *dma,
 	return NULL;
 }
 
-static dma_addr_t adp_refuse_phys(struct device *dev, phys_addr_t phys,
-				  size_t size, enum dma_data_direction dir,
-				  unsigned long attrs)
+static dma_addr_t adp_refuse_map(struct device *dev, ADP_COMPAT_MAP_ARGS,
+				 size_t size, enum dma_data_direction dir,
+				 unsigned long attrs)
 {
 	return DMA_MAPPING_ERROR;
 }
-
-ADP_COMPAT_DEFINE_MAP(adp_refuse_map, adp_refuse_phys)
 
 static void adp_refuse_unmap(struct device *dev, dma_addr_t dma, size_t size,
 			     enum dma_data_direction dir, unsigned long attrs)
@@ -852,8 +1083,12 @@ void adp_ops_detach(struct adp_companion *c)
  */
 void adp_ops_install(struct adp_companion *c, struct device *dev)
 {
-	/* A limit of its bus is not looked at where memory is warm. */
-	adp_windows_open(&c->windows, !dev->bus_dma_limit);
+	/*
+	 * Where memory is warm neither a limit of the bus is looked at, nor whether
+	 * a copy is to be preferred to a window.
+	 */
+	adp_windows_open(&c->windows, !dev->bus_dma_limit &&
+			 c->copy <= ADP_COPY_COLD);
 	set_dma_ops(dev, &adp_rows[c->slot].ops);
 }
 

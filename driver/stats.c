@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What people look at: debugfs, the totals in the log, the tracepoints.
+ * What people look at: debugfs, sysfs, the totals in the log, the tracepoints.
  */
 #include <linux/debugfs.h>
 #include <linux/percpu.h>
@@ -54,6 +54,7 @@ static struct adp_op_stats adp_op_stats_read(struct adp_companion *c)
 		sum.bounced += st->bounced;
 		sum.congruent += st->congruent;
 		sum.incongruent += st->incongruent;
+		sum.copied += st->copied;
 		sum.map_failures += st->map_failures;
 		sum.bad_unmaps += st->bad_unmaps;
 	}
@@ -94,6 +95,8 @@ static int adp_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "bounced %llu\n", op.bounced);
 	seq_printf(m, "congruent %llu\n", op.congruent);
 	seq_printf(m, "incongruent %llu\n", op.incongruent);
+	seq_printf(m, "copied %llu\n", op.copied);
+	seq_printf(m, "copy_bytes %llu\n", adp_copy_bytes(&c->copies));
 	seq_printf(m, "map_failures %llu\n", op.map_failures);
 	seq_printf(m, "bad_unmaps %llu\n", op.bad_unmaps);
 	seq_printf(m, "memory_bytes %zu\n", adp_memory(c));
@@ -132,14 +135,85 @@ static int adp_layout_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(adp_layout);
 
+static const char *adp_mode_name(struct adp_companion *c)
+{
+	return adp_mode_names[READ_ONCE(c->windows.lazy) ? ADP_MODE_LAZY :
+			      ADP_MODE_STRICT];
+}
+
 static int adp_mode_show(struct seq_file *m, void *unused)
 {
-	struct adp_companion *c = m->private;
-
-	seq_puts(m, READ_ONCE(c->windows.lazy) ? "lazy\n" : "strict\n");
+	seq_printf(m, "%s\n", adp_mode_name(m->private));
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(adp_mode);
+
+static ssize_t mode_show(struct device *dev, struct device_attribute *attr,
+			 char *buf)
+{
+	return sysfs_emit(buf, "%s\n", adp_mode_name(dev_get_drvdata(dev)));
+}
+
+/* What a write to sysfs says in the log and to the writer. */
+static ssize_t adp_stored(struct device *dev, struct device_attribute *attr,
+			  const char *buf, size_t count, int err)
+{
+	if (err == -EBUSY)
+		dev_err(dev, "%s cannot change while the managed function has a driver; unbind it first\n",
+			attr->attr.name);
+	else if (err)
+		dev_err(dev, "%s: '%.*s' is unknown; the value stays as it is\n",
+			attr->attr.name, (int)min_t(size_t, strcspn(buf, "\n"), 32),
+			buf);
+	return err ?: count;
+}
+
+static ssize_t mode_store(struct device *dev, struct device_attribute *attr,
+			  const char *buf, size_t count)
+{
+	int err = __sysfs_match_string(adp_mode_names, -1, buf);
+
+	if (err >= 0)
+		err = adp_claim_set_mode(dev_get_drvdata(dev), err);
+	return adp_stored(dev, attr, buf, count, err);
+}
+static DEVICE_ATTR_RW(mode);
+
+static ssize_t copy_show(struct device *dev, struct device_attribute *attr,
+			 char *buf)
+{
+	struct adp_companion *c = dev_get_drvdata(dev);
+
+	return sysfs_emit(buf, "%s\n", adp_copy_names[READ_ONCE(c->choice)]);
+}
+
+static ssize_t copy_store(struct device *dev, struct device_attribute *attr,
+			  const char *buf, size_t count)
+{
+	int err = __sysfs_match_string(adp_copy_names, -1, buf);
+
+	if (err >= 0)
+		err = adp_claim_set_copy(dev_get_drvdata(dev), err);
+	return adp_stored(dev, attr, buf, count, err);
+}
+static DEVICE_ATTR_RW(copy);
+
+static struct attribute *adp_attrs[] = {
+	&dev_attr_mode.attr,
+	&dev_attr_copy.attr,
+	NULL
+};
+
+static const struct attribute_group adp_group = {
+	.name = "apple_dma_pci",
+	.attrs = adp_attrs,
+};
+
+/* In sysfs, in the directory of a companion. */
+const struct attribute_group *adp_groups[] = {
+	&adp_group,
+	NULL
+};
 
 /**
  * adp_stats_add() - show a companion in debugfs

@@ -1677,6 +1677,69 @@ bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w)
 	return done;
 }
 
+/**
+ * adp_window_set_tag() - say that a window may hold copies
+ * @ws: windows
+ * @w: window that the caller has a reference to
+ * @tag: see adp_window_tag(); it stays until the window goes
+ *
+ * Context: any.
+ */
+void adp_window_set_tag(struct adp_windows *ws, struct adp_window *w, u8 tag)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	if (!w->tagged) {
+		ws->extra_pages -= w->extra;
+		w->extra = tag;
+		w->tagged = 1;
+	} else if (tag != ADP_TAG_BOUNCE) {
+		w->extra = tag;
+	}
+	spin_unlock_irqrestore(&ws->lock, flags);
+}
+
+/**
+ * adp_windows_set_lazy() - change the mode
+ * @ws: windows; nobody maps or unmaps meanwhile
+ * @lazy: windows without users stay mapped
+ *
+ * Context: may sleep.
+ */
+void adp_windows_set_lazy(struct adp_windows *ws, bool lazy)
+{
+	unsigned long flags;
+	unsigned int found;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	WRITE_ONCE(ws->lazy, lazy);
+	WRITE_ONCE(ws->by_dma.open, lazy ? ws->by_dma.nr : 0);
+	spin_unlock_irqrestore(&ws->lock, flags);
+	if (lazy)
+		return;
+	do {
+		spin_lock_irqsave(&ws->lock, flags);
+		found = __adp_windows_reclaim(ws);
+		spin_unlock_irqrestore(&ws->lock, flags);
+		cond_resched();
+	} while (found);
+}
+
+/**
+ * adp_windows_tight() - would a new window cost another one
+ * @ws: windows
+ *
+ * Context: any. A guess: takes no lock.
+ */
+bool adp_windows_tight(struct adp_windows *ws)
+{
+	struct adp_stats *st = ws->stats;
+
+	return READ_ONCE(st->live_bytes) > READ_ONCE(ws->max_bytes) / 8 * 7 ||
+	       READ_ONCE(st->live_mappings) > READ_ONCE(ws->max_mappings) / 8 * 7;
+}
+
 /*
  * Has a window been idle for too long. Its stamp tells when it was mapped last,
  * so that nothing has to be written when it is unmapped; how long ago that was

@@ -30,6 +30,7 @@ typedef u32 __le32;
 typedef u64 __le64;
 enum dma_data_direction { DMA_BIDIRECTIONAL };
 
+#define U8_MAX UINT8_MAX
 #define U16_MAX UINT16_MAX
 #define U32_MAX UINT32_MAX
 #define U64_MAX UINT64_MAX

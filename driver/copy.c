@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Copies, where copying is cheaper than mapping: a pool of slots that is mapped
+ * once, so a mapping that is copied costs no VM exit, and the device sees its
+ * bytes and nothing around them.
+ *
+ * A slot has one word, which says what it is a copy of, and is 0 if it is free.
+ * Who swaps it has the slot: no lock, nothing to allocate, no interrupt to keep
+ * out. Of two unmaps of one address the second finds nothing. Each CPU looks
+ * first at the slot that it has freed last, then at those behind it.
+ *
+ * The pool grows on demand and in any context. It is emptied when the driver of
+ * the managed function has gone.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/io.h>
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/slab.h>
+
+#include "adp.h"
+
+#define ADP_AREA_SLOTS		64U
+#define ADP_AREA_BYTES		(ADP_AREA_SLOTS * ADP_COPY_PAGE)
+
+/* Slots looked at before the pool is called full, or made larger. */
+#define ADP_COPY_TRIES		128U
+
+/* After an area was not to be had, for how long nobody tries. */
+#define ADP_COPY_PAUSE		max(HZ / 20, 1)
+
+/*
+ * The word of a slot that is in use: where the original is, and how long it is,
+ * less one. Guest addresses are below 46 bits, see struct adp_window.
+ */
+#define ADP_SLOT_USED		BIT_ULL(63)
+#define ADP_SLOT_SIZE_SHIFT	48
+#define ADP_SLOT_PHYS_MASK	GENMASK_ULL(ADP_SLOT_SIZE_SHIFT - 1, 0)
+
+/* The word of a slot whose unmap has begun. */
+#define ADP_SLOT_ENDING		1
+
+/**
+ * struct adp_copy_area - slots that are next to each other
+ * @window: keeps them mapped
+ * @cpu: their memory
+ * @dma: DMA address of @cpu
+ * @slot: what each is a copy of, 0 if it is free
+ */
+struct adp_copy_area {
+	struct adp_window *window;
+	void *cpu;
+	u64 dma;
+	atomic64_t slot[ADP_AREA_SLOTS];
+};
+
+static u64 adp_slot_word(phys_addr_t phys, size_t size)
+{
+	return ADP_SLOT_USED | (u64)(size - 1) << ADP_SLOT_SIZE_SHIFT | phys;
+}
+
+static phys_addr_t adp_slot_phys(u64 word)
+{
+	return word & ADP_SLOT_PHYS_MASK;
+}
+
+static size_t adp_slot_size(u64 word)
+{
+	return ((word & ~ADP_SLOT_USED) >> ADP_SLOT_SIZE_SHIFT) + 1;
+}
+
+/* How far into the mapping that a slot holds an address is; not in it: -1. */
+static int adp_slot_offset(u64 word, u64 dma)
+{
+	u64 offset = (dma - adp_slot_phys(word)) & (ADP_COPY_PAGE - 1);
+
+	if (!(word & ADP_SLOT_USED) || offset >= adp_slot_size(word))
+		return -1;
+	return offset;
+}
+
+/*
+ * Whole pages are common, and copy_page() is the fastest for them. One that is
+ * that long begins where a page does.
+ */
+static void adp_copy_data(void *to, const void *from, size_t size)
+{
+	if (size == PAGE_SIZE)
+		copy_page(to, (void *)from);
+	else
+		memcpy(to, from, size);
+}
+
+/**
+ * adp_copy_init() - an empty pool
+ * @copies: to set up
+ * @ws: where it is mapped
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int adp_copy_init(struct adp_copies *copies, struct adp_windows *ws)
+{
+	spin_lock_init(&copies->lock);
+	copies->ws = ws;
+	copies->nr = 0;
+	copies->retry = jiffies;
+	copies->cpu = alloc_percpu(struct adp_copy_cpu);
+	return copies->cpu ? 0 : -ENOMEM;
+}
+
+/**
+ * adp_copy_destroy() - free the books of a pool
+ * @copies: pool, drained
+ */
+void adp_copy_destroy(struct adp_copies *copies)
+{
+	free_percpu(copies->cpu);
+}
+
+static atomic64_t *adp_slot_at(struct adp_copies *copies, unsigned int n)
+{
+	return &copies->area[n / ADP_AREA_SLOTS]->slot[n % ADP_AREA_SLOTS];
+}
+
+/* Take a slot that is free. Return: its number, or -1. */
+static int adp_copy_get(struct adp_copies *copies, u64 word)
+{
+	/* Pairs with adp_copy_grow(). */
+	unsigned int nr = smp_load_acquire(&copies->nr) * ADP_AREA_SLOTS;
+	unsigned int n = this_cpu_read(copies->cpu->next), i;
+
+	for (i = 0; i < min(nr, ADP_COPY_TRIES); i++, n++) {
+		atomic64_t *slot;
+
+		if (n >= nr)
+			n = 0;
+		slot = adp_slot_at(copies, n);
+		/* Pairs with adp_copy_put(). */
+		if (!atomic64_read(slot) &&
+		    !atomic64_cmpxchg_acquire(slot, 0, word)) {
+			this_cpu_write(copies->cpu->next, n + 1);
+			return n;
+		}
+	}
+	this_cpu_write(copies->cpu->next, n);
+	return -1;
+}
+
+static void adp_copy_put(struct adp_copies *copies, unsigned int n)
+{
+	/* Pairs with adp_copy_get(): the next owner writes to it after this. */
+	atomic64_set_release(adp_slot_at(copies, n), 0);
+	this_cpu_write(copies->cpu->next, n);
+}
+
+/* Where the platform gives less than we believe it has, the pool is modest. */
+static bool adp_copy_may_grow(struct adp_copies *copies)
+{
+	u64 bytes = (READ_ONCE(copies->nr) + 1) * (u64)ADP_AREA_BYTES;
+
+	if (bytes > ADP_COPY_AREAS * (u64)ADP_AREA_BYTES ||
+	    time_before(jiffies, READ_ONCE(copies->retry)) ||
+	    READ_ONCE(copies->ws->ch->broken))
+		return false;
+	return !READ_ONCE(copies->ws->stats->refused_maps) ||
+	       bytes <= READ_ONCE(copies->ws->stats->live_bytes) / 4;
+}
+
+static void adp_area_free(struct adp_copies *copies, struct adp_copy_area *area)
+{
+	/* Memory that the host refused to unmap is nobody's any more. */
+	if (adp_window_unmap(copies->ws, area->window))
+		free_pages_exact(area->cpu, ADP_AREA_BYTES);
+	kfree(area);
+}
+
+/* One more area. Return: whether there are more slots than before. */
+static bool adp_copy_grow(struct adp_copies *copies)
+{
+	struct adp_copy_area *area;
+	unsigned long flags;
+	phys_addr_t phys;
+	unsigned int n;
+
+	if (!adp_copy_may_grow(copies))
+		return false;
+
+	area = kzalloc(sizeof(*area), GFP_ATOMIC | __GFP_NOWARN);
+	if (!area)
+		goto pause;
+	area->cpu = alloc_pages_exact(ADP_AREA_BYTES, GFP_ATOMIC | __GFP_NOWARN |
+				      __GFP_ZERO);
+	if (!area->cpu)
+		goto free_area;
+	phys = virt_to_phys(area->cpu);
+	area->window = adp_window_map(copies->ws, phys, phys + ADP_AREA_BYTES, 0,
+				      true);
+	if (IS_ERR(area->window))
+		goto free_memory;
+	area->dma = adp_window_dma(area->window, phys);
+
+	spin_lock_irqsave(&copies->lock, flags);
+	n = copies->nr;
+	if (n < ADP_COPY_AREAS) {
+		/* Whoever has a slot finds the tag. */
+		adp_window_set_tag(copies->ws, area->window, n + 1);
+		copies->area[n] = area;
+		/* Pairs with adp_copy_get() and adp_area_find(). */
+		smp_store_release(&copies->nr, n + 1);
+	}
+	spin_unlock_irqrestore(&copies->lock, flags);
+	if (n == ADP_COPY_AREAS) {
+		adp_area_free(copies, area);
+		return false;
+	}
+	this_cpu_write(copies->cpu->next, n * ADP_AREA_SLOTS);
+	return true;
+
+free_memory:
+	free_pages_exact(area->cpu, ADP_AREA_BYTES);
+free_area:
+	kfree(area);
+pause:
+	WRITE_ONCE(copies->retry, jiffies + ADP_COPY_PAUSE);
+	return false;
+}
+
+/**
+ * adp_copy_map() - make a copy
+ * @copies: pool
+ * @phys: original, in RAM
+ * @size: bytes, see adp_copy_fits()
+ * @limit: highest DMA address that the function can use
+ * @fill: the original is copied; if not, the driver will sync what it wants
+ *	the device to read
+ *
+ * The copy is to be filled for a device that writes, too: one that writes less
+ * than it was given room for must not show what was there before.
+ *
+ * Context: any.
+ * Return: DMA address of the copy; DMA_MAPPING_ERROR if there is no slot, or
+ * none in reach, or the original is not RAM.
+ */
+dma_addr_t adp_copy_map(struct adp_copies *copies, phys_addr_t phys,
+			size_t size, u64 limit, bool fill)
+{
+	size_t pos = phys & (ADP_COPY_PAGE - 1);
+	u64 word = adp_slot_word(phys, size);
+	struct adp_copy_area *area;
+	int n;
+
+	if (READ_ONCE(copies->ws->ch->broken) ||
+	    !adp_ram_find(copies->ws->ram, phys, (u64)phys + size))
+		return DMA_MAPPING_ERROR;
+
+	n = adp_copy_get(copies, word);
+	if (unlikely(n < 0) && adp_copy_grow(copies))
+		n = adp_copy_get(copies, word);
+	if (unlikely(n < 0))
+		return DMA_MAPPING_ERROR;
+
+	area = copies->area[n / ADP_AREA_SLOTS];
+	if (unlikely(area->dma + ADP_AREA_BYTES - 1 > limit)) {
+		adp_copy_put(copies, n);
+		return DMA_MAPPING_ERROR;
+	}
+	pos += n % ADP_AREA_SLOTS * ADP_COPY_PAGE;
+	if (fill)
+		adp_copy_data(area->cpu + pos, phys_to_virt(phys), size);
+	return area->dma + pos;
+}
+
+static bool adp_area_holds(const struct adp_copy_area *area, u64 dma)
+{
+	return dma - area->dma < ADP_AREA_BYTES;
+}
+
+/*
+ * The area that an address is in, or -1. A tag is the right area but where a
+ * window that was there before holds two of them, or other copies, or memory
+ * of the driver above.
+ */
+static int adp_area_find(struct adp_copies *copies, u16 tag, u64 dma)
+{
+	/* Pairs with adp_copy_grow(). */
+	unsigned int nr = smp_load_acquire(&copies->nr), i = tag - 1;
+
+	if (likely(i < nr && adp_area_holds(copies->area[i], dma)))
+		return i;
+	for (i = 0; i < nr; i++)
+		if (adp_area_holds(copies->area[i], dma))
+			return i;
+	return -1;
+}
+
+/**
+ * adp_copy_unmap() - end a copy
+ * @copies: pool
+ * @tag: of the window that the address is in
+ * @dma: address that adp_copy_map() returned
+ * @dir: direction of the mapping
+ * @skip_sync: the original is not to be written
+ *
+ * Context: any.
+ * Return: 0; -ENOENT if no slot is at that address; -EINVAL if it is not in use.
+ */
+int adp_copy_unmap(struct adp_copies *copies, u16 tag, dma_addr_t dma,
+		   enum dma_data_direction dir, bool skip_sync)
+{
+	int a = adp_area_find(copies, tag, dma), offset;
+	struct adp_copy_area *area;
+	unsigned int n;
+	void *copy;
+	u64 word;
+
+	if (a < 0)
+		return -ENOENT;
+	area = copies->area[a];
+	n = (dma - area->dma) / ADP_COPY_PAGE;
+	word = atomic64_read(&area->slot[n]);
+	offset = adp_slot_offset(word, dma);
+	if (offset < 0 ||
+	    atomic64_cmpxchg(&area->slot[n], word, ADP_SLOT_ENDING) != word)
+		return -EINVAL;
+
+	copy = area->cpu + n * ADP_COPY_PAGE +
+	       (adp_slot_phys(word) & (ADP_COPY_PAGE - 1));
+	if (!skip_sync && dir != DMA_TO_DEVICE)
+		adp_copy_data(phys_to_virt(adp_slot_phys(word)), copy,
+			      adp_slot_size(word));
+	/* Nothing of what was mapped is left for the device to see. */
+	if (!READ_ONCE(copies->ws->lazy))
+		memset(copy, 0, adp_slot_size(word));
+	adp_copy_put(copies, a * ADP_AREA_SLOTS + n);
+	return 0;
+}
+
+/**
+ * adp_copy_sync() - bring original and copy in step
+ * @copies: pool
+ * @tag: of the window that the address is in
+ * @dma: first byte, in a mapping that is live
+ * @size: bytes
+ * @dir: direction of the mapping
+ * @for_cpu: to the original, else to the copy
+ *
+ * Context: any.
+ * Return: false if no slot is at that address.
+ */
+bool adp_copy_sync(struct adp_copies *copies, u16 tag, dma_addr_t dma,
+		   size_t size, enum dma_data_direction dir, bool for_cpu)
+{
+	int a = adp_area_find(copies, tag, dma), offset;
+	struct adp_copy_area *area;
+	void *original, *copy;
+	u64 word;
+
+	if (a < 0)
+		return false;
+	area = copies->area[a];
+	word = atomic64_read(&area->slot[(dma - area->dma) / ADP_COPY_PAGE]);
+	offset = adp_slot_offset(word, dma);
+	if (offset < 0)
+		return true;
+
+	size = min(size, adp_slot_size(word) - offset);
+	original = phys_to_virt(adp_slot_phys(word)) + offset;
+	copy = area->cpu + (dma - area->dma);
+	if (for_cpu && dir != DMA_TO_DEVICE)
+		memcpy(original, copy, size);
+	else if (!for_cpu && dir != DMA_FROM_DEVICE)
+		memcpy(copy, original, size);
+	return true;
+}
+
+/**
+ * adp_copy_bytes() - how large the pool is
+ * @copies: pool
+ */
+u64 adp_copy_bytes(const struct adp_copies *copies)
+{
+	return READ_ONCE(copies->nr) * (u64)ADP_AREA_BYTES;
+}
+
+/**
+ * adp_copy_drain() - end all copies without writing to the originals
+ * @copies: pool; empty afterwards
+ *
+ * For when the managed function's driver has gone.
+ *
+ * Context: may sleep.
+ * Return: how many there were.
+ */
+unsigned int adp_copy_drain(struct adp_copies *copies)
+{
+	unsigned int left = 0, a, i;
+
+	for (a = 0; a < copies->nr; a++) {
+		for (i = 0; i < ADP_AREA_SLOTS; i++)
+			left += !!atomic64_read(&copies->area[a]->slot[i]);
+		adp_area_free(copies, copies->area[a]);
+	}
+	copies->nr = 0;
+	return left;
+}

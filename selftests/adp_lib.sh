@@ -75,6 +75,11 @@ adp_about() {
 	cat "$ADP_STATE/$1/$2" 2>/dev/null
 }
 
+# The attribute $2 of companion $1: mode, copy.
+adp_setting() {
+	cat "$ADP_PCI/$1/apple_dma_pci/$2" 2>/dev/null
+}
+
 # The counter $2 of companion $1.
 adp_stat() {
 	awk -v name="$2" '$1 == name { print $2; found = 1 } END { exit !found }' \

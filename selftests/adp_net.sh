@@ -3,6 +3,7 @@
 #
 # A managed network card: its driver maps and unmaps in interrupt context.
 # ADP_NET_DRIVER: the driver. ADP_PEER: whom to ask; the address is had by DHCP.
+# ADP_COPIED: so many mappings are copied at least.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -41,5 +42,7 @@ ktap_test_result "100 long packets" adp_quiet ping -q -A -s 1400 -c 100 -W 5 "$p
 ktap_test_result "100 packets in pieces" adp_quiet ping -q -A -s 20000 -c 100 -W 5 "$peer"
 ktap_test_result "link down" ip link set "$card" down
 rm /tmp/adp_dhcp
+[ -z "$ADP_COPIED" ] ||
+	adp_is "$ADP_COPIED and more were copied" "$(adp_stat "$COMPANION" copied)" -ge "$ADP_COPIED"
 adp_is "the companion is well" "$(adp_about "$COMPANION" state)" = ready
 ktap_finished

@@ -50,5 +50,7 @@ else
 	ktap_test_fail "making a file system"
 fi
 rmdir /tmp/adp_nvme
+[ -z "$ADP_COPIED" ] ||
+	adp_is "$ADP_COPIED and more were copied" "$(adp_stat "$COMPANION" copied)" -ge "$ADP_COPIED"
 adp_is "the companion is well" "$(adp_about "$COMPANION" state)" = ready
 ktap_finished

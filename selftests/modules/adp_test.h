@@ -176,6 +176,7 @@ struct adp_case {
 
 extern const struct adp_case adp_misc_cases[];
 extern const struct adp_case adp_stream_cases[];
+extern const struct adp_case adp_copy_cases[];
 extern const struct adp_case adp_sg_cases[];
 extern const struct adp_case adp_alloc_cases[];
 extern const struct adp_case adp_soak_cases[];

@@ -163,8 +163,8 @@ u64 adp_rnd64(struct adp_run *run)
 static const struct adp_case *adp_find(const char *name)
 {
 	static const struct adp_case * const all[] = {
-		adp_misc_cases, adp_stream_cases, adp_sg_cases,
-		adp_alloc_cases, adp_soak_cases,
+		adp_misc_cases, adp_stream_cases, adp_copy_cases,
+		adp_sg_cases, adp_alloc_cases, adp_soak_cases,
 	};
 	const struct adp_case *c;
 	unsigned int i;

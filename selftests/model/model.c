@@ -507,6 +507,15 @@ static void do_age(void)
 		fail("%u idle windows are older than they may be", idle());
 }
 
+/* Another mode; what is in use stays. */
+static void do_switch(void)
+{
+	doing = "switch";
+	adp_windows_set_lazy(&ws, !ws.lazy);
+	if (!ws.lazy && idle())
+		fail("%u idle windows in strict mode", idle());
+}
+
 /* The driver above is gone, and may have left things behind. */
 static void do_purge(void)
 {
@@ -556,6 +565,8 @@ static void run(unsigned long ops, u64 seed)
 			do_age();
 		else if (what < 3 && !below(16))
 			do_purge();
+		else if (what < 4 && !below(16) && cases[current].lazy)
+			do_switch();
 		else if (what < 20)
 			do_list();
 		else if (what % 100 < grow)

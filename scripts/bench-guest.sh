@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+#
+# What a guest of `make bench` does; scripts/bench appends the steps. Lines
+# "bench LABEL RUN KEY VALUE" are for the host.
+
+BENCH=/sys/kernel/debug/adp_bench
+TRACING=/sys/kernel/tracing
+# Counts the doorbells of whatever is measured, by type; see bench_doorbells.
+HIST=
+
+fail() {
+	echo "bench - - why $*"
+	exit 1
+}
+
+# bench_bind ADDRESS: give the device to the benchmark's driver.
+bench_bind() {
+	[ -d /sys/module/adp_bench ] || modprobe adp_bench || fail "adp_bench cannot be loaded"
+	echo adp_bench >/sys/bus/pci/devices/"$1"/driver_override
+	echo "$1" >/sys/bus/pci/drivers_probe
+	[ -d "$BENCH/$1" ] || fail "adp_bench cannot have $1: $(dmesg | tail -n 1)"
+}
+
+# bench_identity ADDRESS: let an IOMMU pass the device's DMA on as it is.
+bench_identity() {
+	echo identity >/sys/bus/pci/devices/"$1"/iommu_group/type ||
+		fail "the IOMMU group of $1 cannot be passed through: $(dmesg | tail -n 1)"
+}
+
+# bench_domain ADDRESS: say what kind of domain the device is in.
+bench_domain() {
+	echo "bench - - domain $(cat /sys/bus/pci/devices/"$1"/iommu_group/type 2>/dev/null || echo none)"
+}
+
+# bench_doorbells EVENT [SUM]: count an event, a tracepoint or a kprobe, and add
+# up a field of it, by its field type if it has one.
+bench_doorbells() {
+	echo 0 >$TRACING/tracing_on
+	HIST=$TRACING/events/$1
+	TRIGGER="hist:keys=${3:-common_type}${2:+:vals=$2}"
+}
+
+# bench_probe FUNCTION: make a kprobe of a function that rings.
+bench_probe() {
+	echo "p:bench/ring $1" >$TRACING/kprobe_events || fail "$1 cannot be probed"
+	bench_doorbells bench/ring
+}
+
+counting() {
+	[ -z "$HIST" ] || echo "$1$TRIGGER" >"$HIST/trigger"
+}
+
+# The module's counters, and the histogram's as KEY.hits and KEY.sum.
+counters() {
+	cat /sys/kernel/debug/apple_dma_pci/*/stats /sys/kernel/debug/adp_naive/*/stats 2>/dev/null |
+		sed "s/^/bench $1 $2 $3./"
+	[ -z "$HIST" ] || sed -nE "s/^\{ [a-z_]+: +([0-9]+) \} hitcount: +([0-9]+)( +[a-z]+: +([0-9]+))?.*/bench $1 $2 $3.hits\1 \2\nbench $1 $2 $3.sum\1 \4/p" \
+		"$HIST/hist" | grep '[0-9]$'
+}
+
+results() {
+	sed "s/^/bench $1 $2 /; s/=/ /" "$BENCH/$3/result"
+}
+
+# bench_go LABEL RUN ADDRESS: the timed part of what is set up.
+bench_go() {
+	if ! echo go >"$BENCH/$3/run"; then
+		echo "bench $1 $2 why $(dmesg | tail -n 1)"
+		return 1
+	fi
+	results "$1" "$2" "$3"
+}
+
+bench_setup() {
+	local label=$1 run=$2 dev=$3
+	shift 3
+	if ! echo "setup $*" >"$BENCH/$dev/run"; then
+		echo "bench $label $run why $(dmesg | tail -n 1)"
+		return 1
+	fi
+}
+
+# bench_count LABEL RUNS ADDRESS WORKLOAD...: runs with counters before and after.
+bench_count() {
+	local label=$1 runs=$2 dev=$3 run=0
+	shift 3
+	bench_setup "$label" 0 "$dev" "$@" || return 0
+	while [ $run -lt "$runs" ]; do
+		counting ''
+		counters "$label" $run before
+		bench_go "$label" $run "$dev" || break
+		counters "$label" $run after
+		counting '!'
+		run=$((run + 1))
+	done
+	echo drop >"$BENCH/$dev/run"
+}
+
+# bench_twins LABEL RUNS ADDRESS TWIN WORKLOAD...: runs on both, in turns.
+bench_twins() {
+	local label=$1 runs=$2 dev=$3 twin=$4 run=0
+	shift 4
+	while [ $run -lt "$runs" ]; do
+		bench_setup "$label.twin" $run "$twin" "$@" &&
+			bench_go "$label.twin" $run "$twin"
+		echo drop >"$BENCH/$twin/run"
+		bench_setup "$label" $run "$dev" "$@" &&
+			bench_go "$label" $run "$dev"
+		echo drop >"$BENCH/$dev/run"
+		run=$((run + 1))
+	done
+}
+
+# bench_scaling LABEL RUNS ADDRESS ARGUMENTS...: warm pairs by one and by two threads, in turns.
+bench_scaling() {
+	local label=$1 runs=$2 dev=$3 run=0 threads
+	shift 3
+	while [ $run -lt "$runs" ]; do
+		for threads in 1 2; do
+			bench_setup "$label.$threads" $run "$dev" pair-4k threads=$threads "$@" || return 0
+			bench_go "$label.$threads" $run "$dev"
+			echo drop >"$BENCH/$dev/run"
+		done
+		run=$((run + 1))
+	done
+}
+
+echo "bench - - kernel $(uname -r)"

@@ -14,7 +14,10 @@
 
 #include "adp_bench.h"
 
-/* scatter: one small mapping in each stretch of memory, as many as there can be. */
+/*
+ * scatter: one small mapping in each stretch of memory, as many as there can
+ * be. Nothing writes to the pages, so the host need not have all the memory.
+ */
 
 #define ADP_SCATTER_STRETCH	SZ_256K
 
@@ -27,9 +30,11 @@ struct adp_scatter {
 
 static void adp_scatter_unmap(struct adp_bench *b, struct adp_scatter *s)
 {
-	while (s->live)
+	while (s->live) {
 		dma_unmap_page(b->dev, s->dma[--s->live], ADP_BENCH_SMALL,
-			       DMA_BIDIRECTIONAL);
+			       DMA_TO_DEVICE);
+		cond_resched();
+	}
 }
 
 static void adp_scatter_free(struct adp_bench *b, struct adp_scatter *s)
@@ -90,8 +95,7 @@ static int adp_scatter_go(struct adp_bench *b)
 	begun = ktime_get_ns();
 	while (s->live < s->pages) {
 		dma_addr_t dma = dma_map_page(b->dev, s->page[s->live], 0,
-					      ADP_BENCH_SMALL,
-					      DMA_BIDIRECTIONAL);
+					      ADP_BENCH_SMALL, DMA_TO_DEVICE);
 
 		if (dma_mapping_error(b->dev, dma))
 			break;
@@ -260,6 +264,14 @@ static void adp_gpu_unmap(struct adp_bench *b, struct adp_gpu *g, unsigned int i
 	*m = g->map[--g->live];
 }
 
+static void adp_gpu_unmap_all(struct adp_bench *b, struct adp_gpu *g)
+{
+	while (g->live) {
+		adp_gpu_unmap(b, g, g->live - 1);
+		cond_resched();
+	}
+}
+
 static void adp_gpu_unmap_share(struct adp_bench *b, struct adp_gpu *g,
 				unsigned int percent)
 {
@@ -316,8 +328,7 @@ static int adp_gpu_grow(struct adp_bench *b, struct adp_gpu *g, u64 limit)
 
 static void adp_gpu_free(struct adp_bench *b, struct adp_gpu *g)
 {
-	while (g->live)
-		adp_gpu_unmap(b, g, g->live - 1);
+	adp_gpu_unmap_all(b, g);
 	while (g->blocks)
 		__free_pages(pfn_to_page(g->block[--g->blocks]),
 			     get_order(ADP_GPU_BLOCK));
@@ -353,8 +364,7 @@ static int adp_gpu_setup(struct adp_bench *b)
 /* From nothing to the first failure, the same way each time. */
 static int adp_gpu_first(struct adp_bench *b, struct adp_gpu *g)
 {
-	while (g->live)
-		adp_gpu_unmap(b, g, g->live - 1);
+	adp_gpu_unmap_all(b, g);
 	g->hint = 0;
 	g->cluster = g->pages;
 	prandom_seed_state(&b->rnd, adp_bench_arg(b, "seed", 1, 0, U64_MAX));

@@ -33,7 +33,7 @@ static void adp_aligned_unmap(struct adp_bench *b, struct adp_block *block)
 {
 	if (block->live)
 		dma_unmap_page(b->dev, block->dma, block->size,
-			       DMA_BIDIRECTIONAL);
+			       DMA_TO_DEVICE);
 	block->live = false;
 }
 
@@ -42,7 +42,7 @@ static void adp_aligned_map(struct adp_bench *b, struct adp_aligned *a,
 {
 	a->maps++;
 	block->dma = dma_map_page(b->dev, block->page, 0, block->size,
-				  DMA_BIDIRECTIONAL);
+				  DMA_TO_DEVICE);
 	if (dma_mapping_error(b->dev, block->dma)) {
 		a->failures++;
 		return;

@@ -226,7 +226,7 @@ static int adp_sg_loop(struct adp_bench *b, struct adp_sglist *s,
 			local_irq_save(flags);
 			t[0] = ktime_get_ns();
 		}
-		n = dma_map_sg(b->dev, table->sgl, s->nents, DMA_BIDIRECTIONAL);
+		n = dma_map_sg(b->dev, table->sgl, s->nents, DMA_TO_DEVICE);
 		if (s->irqs_off) {
 			t[1] = ktime_get_ns();
 			local_irq_restore(flags);
@@ -239,7 +239,7 @@ static int adp_sg_loop(struct adp_bench *b, struct adp_sglist *s,
 				t[2] = ktime_get_ns();
 			}
 			dma_unmap_sg(b->dev, table->sgl, s->nents,
-				     DMA_BIDIRECTIONAL);
+				     DMA_TO_DEVICE);
 			if (s->irqs_off) {
 				t[3] = ktime_get_ns();
 				local_irq_restore(flags);

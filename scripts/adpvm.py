@@ -9,6 +9,7 @@ device are read over QMP and compared with what the module printed.
 """
 
 import dataclasses
+import functools
 import glob
 import json
 import lzma
@@ -44,7 +45,7 @@ TROUBLE = re.compile(
 # Said of the emulated processor, not by or about a driver.
 HARMLESS = re.compile(r"Spectre V2 : WARNING|MDS CPU bug|Retbleed|stray-dma")
 
-TOTALS = re.compile(DRIVER + r" ([0-9a-f:.]+): totals: (.*)")
+TOTALS = re.compile(r"(?:" + DRIVER + r"|adp_naive) ([0-9a-f:.]+): totals: (.*)")
 REFUSED = ("refused-bytes", "refused-mappings", "refused-space", "refused-duplicate", "refused-misaligned",
            "refused-not-ram", "refused-unknown", "refused-injected")
 COUNTERS = ("doorbells", "map-entries", "unmap-entries", "bad-batches", *REFUSED, "live-bytes",
@@ -62,8 +63,9 @@ def arch_name(name):
         raise Error(f"unknown architecture '{name}': ARCH is arm64 or x86_64") from None
 
 
+@functools.cache
 def made_by(script, *args):
-    """Run a script of this directory, which prints the path of what it made."""
+    """Run a script of this directory, which prints the path of what it made; once, whoever asks."""
     run = subprocess.run([os.path.join(SCRIPTS, script), *args], stdout=subprocess.PIPE, text=True,
                          stdin=subprocess.DEVNULL)
     if run.returncode:
@@ -369,11 +371,15 @@ def find_qemu(arch):
     return path
 
 
+def parallel_cpus(arch):
+    """Do the CPUs of a guest run at the same time? Under TCG x86_64 kernels break that patch their own text."""
+    return os.environ.get("ACCEL", "tcg") != "tcg" or arch != "x86_64"
+
+
 def command_line(guest, work, kernel, base, qemu):
     accel = os.environ.get("ACCEL", "tcg")
     console = CONSOLE[guest.arch][0]
-    if accel == "tcg" and guest.cpus > 1 and guest.arch == "x86_64":
-        # Several threads break on the kernel patching its own text.
+    if guest.cpus > 1 and not parallel_cpus(guest.arch):
         accel = "tcg,thread=single"
     if guest.arch == "arm64":
         machine, cpu = "virt,gic-version=3", "cortex-a76"

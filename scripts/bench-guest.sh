@@ -22,8 +22,12 @@ bench_bind() {
 	[ -d "$BENCH/$1" ] || fail "adp_bench cannot have $1: $(dmesg | tail -n 1)"
 }
 
-# bench_identity ADDRESS: let an IOMMU pass the device's DMA on as it is.
+# bench_identity ADDRESS: let an IOMMU pass the device's DMA on as it is. Where
+# there is a device tree, it has a group when it has had a driver.
 bench_identity() {
+	bench_bind "$1"
+	echo "$1" >/sys/bus/pci/devices/"$1"/driver/unbind
+	echo >/sys/bus/pci/devices/"$1"/driver_override
 	echo identity >/sys/bus/pci/devices/"$1"/iommu_group/type ||
 		fail "the IOMMU group of $1 cannot be passed through: $(dmesg | tail -n 1)"
 }
@@ -126,4 +130,38 @@ bench_scaling() {
 	done
 }
 
+# bench_nvme ADDRESS: the block device of a drive, once it is there.
+bench_nvme() {
+	local tries=0 block
+	while [ $tries -lt 100 ]; do
+		for block in /sys/bus/pci/devices/"$1"/nvme/nvme*/nvme*n1; do
+			[ ! -b "/dev/${block##*/}" ] || { echo "/dev/${block##*/}"; return; }
+		done
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	fail "the drive $1 did not appear"
+}
+
+# bench_fio JOBS: run fio on the jobs of a file, with MANAGED and TWIN replaced; a line for each.
+bench_fio() {
+	local managed twin
+	managed=$(bench_nvme "$MANAGED")
+	twin=$(bench_nvme "$TWIN")
+	sed "s#=MANAGED#=$managed#; s#=TWIN#=$twin#" "$1" >/tmp/jobs
+	fio --output-format=terse --terse-version=3 /tmp/jobs >/tmp/fio || fail "fio: $(tail -n 1 /tmp/fio)"
+	sed 's/^/fio /' /tmp/fio
+}
+
+# bench_end ADDRESS...: let go of the devices, so that the last counters are told.
+bench_end() {
+	for dev in "$@"; do
+		echo "$dev" >/sys/bus/pci/devices/"$dev"/driver/unbind
+	done
+	[ ! -d /sys/module/adp_naive ] || rmmod adp_naive
+}
+
+# What the kernel still does after booting is not to be measured.
+renice -n -19 -p $$ >/dev/null
+sleep 1
 echo "bench - - kernel $(uname -r)"

@@ -26,6 +26,9 @@ help:
 	@echo '  make demo            an NVMe drive at work behind the module, verified'
 	@echo '                       (ARCH=arm64 or x86_64, KERNEL=6.1, 6.12, 6.12-16k, newest, newest-16k)'
 	@echo '  make check           all tests; TESTS="glob ..." only the VM tests of these names'
+	@echo '  make bench           compare with what else there is (QUICK=1: fewer runs; ARCH=, CONTENDER="glob ..."'
+	@echo '                       and BENCH="workload-glob ..." restrict it; STRICT=1: fail if a bar is missed)'
+	@echo '  make bench-pictures  draw the pictures of Documentation/benchmarks.rst from build/bench.json'
 	@echo '  make modules         build the module for all kernels of the tests, into build/modules'
 	@echo '  make update          look for newer kernels and QEMU releases of the same series next time'
 	@echo 'Anywhere:'
@@ -52,6 +55,15 @@ check:
 dist:
 	@scripts/dist
 
+bench:
+	@scripts/setup
+	@set -f; scripts/bench $(if $(filter-out 0,$(QUICK)),--quick) $(if $(filter-out 0,$(STRICT)),--strict) \
+		$(ARCH:%=--arch %) $(foreach c,$(CONTENDER),--contender $(c)) $(BENCH)
+
+bench-pictures:
+	@scripts/setup bench
+	@scripts/bench-plot
+
 install:
 	@command -v dkms >/dev/null || { echo "install: dkms is missing (Debian: apt install dkms)" >&2; exit 1; }
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && scripts/dist "$$dir" >/dev/null && \
@@ -72,4 +84,4 @@ clean:
 distclean: clean
 	@scripts/clean cache
 
-.PHONY: default no-headers help module modules demo check dist install uninstall update clean distclean
+.PHONY: default no-headers help module modules demo check bench bench-pictures dist install uninstall update clean distclean

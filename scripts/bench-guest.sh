@@ -143,11 +143,11 @@ bench_nvme() {
 	fail "the drive $1 did not appear"
 }
 
-# bench_fio JOBS: run fio on the jobs of a file, with MANAGED and TWIN replaced; a line for each.
+# bench_fio JOBS ADDRESS TWIN: run fio on the jobs of a file, with MANAGED and TWIN replaced; a line for each.
 bench_fio() {
 	local managed twin
-	managed=$(bench_nvme "$MANAGED")
-	twin=$(bench_nvme "$TWIN")
+	managed=$(bench_nvme "$2")
+	twin=$(bench_nvme "$3")
 	sed "s#=MANAGED#=$managed#; s#=TWIN#=$twin#" "$1" >/tmp/jobs
 	fio --output-format=terse --terse-version=3 /tmp/jobs >/tmp/fio || fail "fio: $(tail -n 1 /tmp/fio)"
 	sed 's/^/fio /' /tmp/fio

@@ -100,8 +100,9 @@
 /* Starts that are tried for an aligned address. */
 #define ADP_ALIGN_TRIES		32
 
-/* Lengths of a filler that are tried. */
-#define ADP_FILLERS		16
+/* Fillers for one window, and lengths of each that are tried. */
+#define ADP_FILLERS		4
+#define ADP_FILLER_TRIES	16
 
 /* How often a window is mapped again elsewhere, for an aligned address. */
 #define ADP_ALIGN_ROUNDS	2
@@ -1001,32 +1002,44 @@ static void adp_align_lower(struct adp_windows *ws, struct adp_window *w,
 }
 
 /*
- * How long a filler has to be that a window needs before it: so that the rest of
- * the gap suits the window, or the next gap if it takes all of this one, and more
- * than fits a lower gap. 0 if there is none; @gap becomes where the window goes.
+ * How long the fillers have to be that a window needs before it: one that leaves
+ * a rest of the gap that suits the window, or takes all of it, so that the window
+ * goes to another gap, and so on. None may fit a lower gap. @gap becomes where
+ * the window goes. Return: how many.
  */
-static u32 adp_filler_pages(struct adp_windows *ws, const struct adp_window *w,
-			    u32 from, u32 *gap)
+static unsigned int adp_filler_plan(struct adp_windows *ws,
+				    const struct adp_window *w, u32 from,
+				    u32 *gap, u32 *pages)
 {
-	u32 pages = adp_align_off(ws, w, adp_gap_dma(ws, *gap)), next;
-	unsigned int i;
+	u32 lowest = *gap, at = *gap, behind = from, len;
+	unsigned int n, i;
 
-	for (i = 0; i < ADP_FILLERS; i++, pages += 2U << w->note) {
-		if (adp_space_gap(ws, from, pages) != *gap ||
-		    adp_space_gap(ws, *gap + pages, w->pages) != *gap + pages)
-			continue;
-		*gap += pages;
-		return pages;
+	for (n = 0; n < ADP_FILLERS; n++) {
+		len = adp_align_off(ws, w, adp_gap_dma(ws, at));
+		if (!len)
+			break;
+		for (i = 0; i < ADP_FILLER_TRIES; i++, len += 2U << w->note) {
+			if (adp_space_gap(ws, from, len) < lowest ||
+			    adp_space_gap(ws, behind, len) != at ||
+			    adp_space_gap(ws, at + len, w->pages) != at + len)
+				continue;
+			pages[n] = len;
+			*gap = at + len;
+			return n + 1;
+		}
+
+		len = find_next_bit(ws->space, ADP_SPACE_PAGES, at) - at;
+		if (len > ADP_EXTRA_MAX || adp_space_gap(ws, from, len) < lowest ||
+		    adp_space_gap(ws, behind, len) != at)
+			return 0;
+		pages[n] = len;
+		behind = at + len;
+		at = adp_space_gap(ws, behind, w->pages);
+		if (at == U32_MAX)
+			return 0;
 	}
-
-	pages = find_next_bit(ws->space, ADP_SPACE_PAGES, *gap) - *gap;
-	if (pages > ADP_EXTRA_MAX || adp_space_gap(ws, from, pages) != *gap)
-		return 0;
-	next = adp_space_gap(ws, *gap + pages, w->pages);
-	if (next == U32_MAX || adp_align_off(ws, w, adp_gap_dma(ws, next)))
-		return 0;
-	*gap = next;
-	return pages;
+	*gap = at;
+	return adp_align_off(ws, w, adp_gap_dma(ws, at)) ? 0 : n;
 }
 
 /* A window for nobody. In strict mode it is within the memory of another one. */
@@ -1064,9 +1077,11 @@ static struct adp_window *adp_align_filler(struct adp_windows *ws,
 static u32 adp_window_arrange(struct adp_windows *ws, struct adp_txn *txn,
 			      struct adp_window *w, u32 from, u32 seen)
 {
-	u32 gap = adp_space_gap(ws, from, w->pages), lower = 0, off, pages, at;
+	u32 gap = adp_space_gap(ws, from, w->pages), lower = 0, off, at;
 	bool skewed = ws->skew[0] || ws->skew[1], evicted = false;
 	struct adp_window *filler;
+	u32 pages[ADP_FILLERS];
+	unsigned int n, i;
 
 	ws->raw = gap;
 	ws->filled = false;
@@ -1087,13 +1102,16 @@ static u32 adp_window_arrange(struct adp_windows *ws, struct adp_txn *txn,
 
 	if (!skewed && off > w->pages / ADP_EXTRA_SHARE) {
 		at = gap;
-		pages = adp_filler_pages(ws, w, from, &at);
-		filler = pages ? adp_align_filler(ws, w, pages) : NULL;
-		if (filler) {
+		n = adp_filler_plan(ws, w, from, &at, pages);
+		for (i = 0; i < n; i++) {
+			filler = adp_align_filler(ws, w, pages[i]);
+			if (!filler)
+				break;
 			ws->filled = true;
 			adp_list_add(ws, &txn->misses, filler);
-			return at;
 		}
+		if (ws->filled)
+			return at;
 	}
 	if (ws->lazy)
 		lower = adp_align_search(ws, w, from, &gap);

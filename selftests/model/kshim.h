@@ -75,8 +75,9 @@ enum dma_data_direction { DMA_BIDIRECTIONAL };
 	__typeof__(b) b_ = (b); \
 	a_ > b_ ? a_ : b_; \
 })
-#define min_t(t, a, b) min((t)(a), (t)(b))
-#define max_t(t, a, b) max((t)(a), (t)(b))
+/* Nothing here is below 0. */
+#define min_t(t, a, b) ((t)min((u64)(a), (u64)(b)))
+#define max_t(t, a, b) ((t)max((u64)(a), (u64)(b)))
 #define clamp(v, lo, hi) min(max(v, lo), hi)
 #define ilog2(v) (31 - __builtin_clz(v))
 #define fls64(v) ((v) ? 64 - __builtin_clzll(v) : 0)

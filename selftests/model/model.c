@@ -79,7 +79,7 @@ static struct device dev;
 static struct held held[HELD];
 static unsigned int nr_held;
 static unsigned long step;
-static const char *doing;
+static const char *doing, *name;
 static unsigned int current;
 static u32 no_memory;
 static u64 tally[8]; /* maps, hits, lists, refused, no start, no memory, unmaps, not RAM */
@@ -90,9 +90,7 @@ void fail(const char *fmt, ...)
 {
 	va_list args;
 
-	printf("not ok %u %s\n# step %lu, %s: ", current + 1,
-	       current < ARRAY_SIZE(cases) ? cases[current].name : "aligned",
-	       step, doing);
+	printf("not ok %u %s\n# step %lu, %s: ", current + 1, name, step, doing);
 	va_start(args, fmt);
 	vprintf(fmt, args);
 	va_end(args);
@@ -556,6 +554,7 @@ static void run(unsigned long ops, u64 seed)
 	ws.roomy = cases[current].roomy;
 	no_memory = cases[current].no_memory;
 
+	name = cases[current].name;
 	for (step = 0; step < ops; step++) {
 		u64 what = below(1000);
 
@@ -612,6 +611,8 @@ static void run_aligned(unsigned int which, unsigned long ops, u64 seed)
 	host_init(&host, seed);
 	no_memory = 0;
 	doing = "aligned";
+	name = aligned_cases[which].name;
+	current = ARRAY_SIZE(cases) + which;
 	guest_ram = calloc(1, sizeof(*guest_ram) + sizeof(guest_ram->range[0]));
 	guest_ram->nr = 1;
 	guest_ram->range[0].start = 0x40000000;

@@ -24,8 +24,8 @@
 #define ADP_AREA_SLOTS		64U
 #define ADP_AREA_BYTES		(ADP_AREA_SLOTS * ADP_COPY_PAGE)
 
-/* Slots looked at before the pool is called full, or made larger. */
-#define ADP_COPY_TRIES		128U
+/* Slots looked at before whole areas are. */
+#define ADP_COPY_TRIES		8U
 
 /* After an area was not to be had, for how long nobody tries. */
 #define ADP_COPY_PAUSE		max(HZ / 20, 1)
@@ -46,12 +46,15 @@
  * @window: keeps them mapped
  * @cpu: their memory
  * @dma: DMA address of @cpu
+ * @spare: a slot has become free since the area was looked through; it may be
+ *	wrong, but not for longer than until the next one becomes free
  * @slot: what each is a copy of, 0 if it is free
  */
 struct adp_copy_area {
 	struct adp_window *window;
 	void *cpu;
 	u64 dma;
+	bool spare;
 	atomic64_t slot[ADP_AREA_SLOTS];
 };
 
@@ -119,39 +122,69 @@ void adp_copy_destroy(struct adp_copies *copies)
 	free_percpu(copies->cpu);
 }
 
-static atomic64_t *adp_slot_at(struct adp_copies *copies, unsigned int n)
+static bool adp_slot_take(atomic64_t *slot, u64 word)
 {
-	return &copies->area[n / ADP_AREA_SLOTS]->slot[n % ADP_AREA_SLOTS];
+	/* Pairs with adp_copy_put(). */
+	return !atomic64_read(slot) &&
+	       !atomic64_cmpxchg_acquire(slot, 0, word);
+}
+
+/* Look through an area. Return: the number of a slot in it, or -1. */
+static int adp_area_get(struct adp_copy_area *area, u64 word)
+{
+	unsigned int i;
+
+	if (!READ_ONCE(area->spare))
+		return -1;
+	WRITE_ONCE(area->spare, false);
+	for (i = 0; i < ADP_AREA_SLOTS; i++) {
+		if (adp_slot_take(&area->slot[i], word)) {
+			WRITE_ONCE(area->spare, true);
+			return i;
+		}
+	}
+	return -1;
 }
 
 /* Take a slot that is free. Return: its number, or -1. */
 static int adp_copy_get(struct adp_copies *copies, u64 word)
 {
 	/* Pairs with adp_copy_grow(). */
-	unsigned int nr = smp_load_acquire(&copies->nr) * ADP_AREA_SLOTS;
-	unsigned int n = this_cpu_read(copies->cpu->next), i;
+	unsigned int nr = smp_load_acquire(&copies->nr), i, a;
+	unsigned int n = this_cpu_read(copies->cpu->next);
+	struct adp_copy_area *area;
 
-	for (i = 0; i < min(nr, ADP_COPY_TRIES); i++, n++) {
-		atomic64_t *slot;
+	for (i = 0; i < ADP_COPY_TRIES && n < nr * ADP_AREA_SLOTS; i++, n++) {
+		area = copies->area[n / ADP_AREA_SLOTS];
+		if (adp_slot_take(&area->slot[n % ADP_AREA_SLOTS], word))
+			goto found;
+	}
+	for (i = 0, a = n / ADP_AREA_SLOTS; i < nr; i++, a++) {
+		int slot;
 
-		if (n >= nr)
-			n = 0;
-		slot = adp_slot_at(copies, n);
-		/* Pairs with adp_copy_put(). */
-		if (!atomic64_read(slot) &&
-		    !atomic64_cmpxchg_acquire(slot, 0, word)) {
-			this_cpu_write(copies->cpu->next, n + 1);
-			return n;
+		if (a >= nr)
+			a = 0;
+		slot = adp_area_get(copies->area[a], word);
+		if (slot >= 0) {
+			n = a * ADP_AREA_SLOTS + slot;
+			goto found;
 		}
 	}
-	this_cpu_write(copies->cpu->next, n);
 	return -1;
+
+found:
+	this_cpu_write(copies->cpu->next, n + 1);
+	return n;
 }
 
 static void adp_copy_put(struct adp_copies *copies, unsigned int n)
 {
-	/* Pairs with adp_copy_get(): the next owner writes to it after this. */
-	atomic64_set_release(adp_slot_at(copies, n), 0);
+	struct adp_copy_area *area = copies->area[n / ADP_AREA_SLOTS];
+
+	/* Pairs with adp_slot_take(): the next owner writes to it after this. */
+	atomic64_set_release(&area->slot[n % ADP_AREA_SLOTS], 0);
+	if (!READ_ONCE(area->spare))
+		WRITE_ONCE(area->spare, true);
 	this_cpu_write(copies->cpu->next, n);
 }
 
@@ -200,6 +233,7 @@ static bool adp_copy_grow(struct adp_copies *copies)
 	if (IS_ERR(area->window))
 		goto free_memory;
 	area->dma = adp_window_dma(area->window, phys);
+	area->spare = true;
 
 	spin_lock_irqsave(&copies->lock, flags);
 	n = copies->nr;

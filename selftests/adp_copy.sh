@@ -55,6 +55,18 @@ adp_case "unmapping" set_unmap
 adp_is "no doorbell" "$(adp_stat "$COMPANION" doorbells)" -eq "$rung"
 adp_case "they go" set_free
 
+# The pool is no larger than it must be, wherever its free slots are.
+before=$(adp_stat "$COMPANION" copy_bytes)
+adp_case "memory for 500 mappings" set_new n=500 len=100 stride=4096
+adp_case "mapping" set_map
+for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	adp_run set_unmap pct=1
+	adp_run set_map
+done
+adp_case "they are right" set_check
+adp_is "the pool has room for few more" "$(adp_stat "$COMPANION" copy_bytes)" -le $((before + 0x300000))
+adp_case "they go" set_free
+
 # More than there are slots: the rest is mapped.
 adp_case "memory for more mappings than slots" set_new n=4600 len=2048 stride=4096
 for round in 1 2; do

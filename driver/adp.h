@@ -734,11 +734,13 @@ enum adp_mode {
  * enum adp_copy_choice - who is copied, in the order of adp_copy_names
  * @ADP_COPY_AUTO: as the class of the function and the mode have it
  * @ADP_COPY_NEVER: nothing
+ * @ADP_COPY_COLD_ANY: as for a storage or network function, whatever the class
  * @ADP_COPY_ALWAYS: all that fits a slot
  */
 enum adp_copy_choice {
 	ADP_COPY_AUTO,
 	ADP_COPY_NEVER,
+	ADP_COPY_COLD_ANY,
 	ADP_COPY_ALWAYS,
 };
 

@@ -187,7 +187,8 @@ static void adp_decide_copy(struct adp_companion *c)
 {
 	if (c->choice == ADP_COPY_ALWAYS)
 		c->copy = ADP_COPY_ALL;
-	else if (c->choice == ADP_COPY_NEVER || !c->may_copy)
+	else if (c->choice == ADP_COPY_NEVER ||
+		 (c->choice == ADP_COPY_AUTO && !c->may_copy))
 		c->copy = ADP_COPY_NONE;
 	else
 		c->copy = c->windows.lazy ? ADP_COPY_COLD : ADP_COPY_SMALL;

@@ -22,7 +22,7 @@ MODULE_PARM_DESC(mode, "strict: unmap before the driver's unmap returns; lazy (d
 
 static char *copy = "auto";
 module_param(copy, charp, 0444);
-MODULE_PARM_DESC(copy, "copy small buffers instead of mapping them: auto (default): as class and mode have it; never; always; for one managed function: 0000:00:04.0=never; with commas between several");
+MODULE_PARM_DESC(copy, "copy small buffers instead of mapping them: auto (default): as class and mode have it; never; cold: as for storage and network, whatever the class; always; for one managed function: 0000:00:04.0=never; with commas between several");
 
 static unsigned int idle_ms = 10000;
 module_param(idle_ms, uint, 0444);

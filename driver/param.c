@@ -15,7 +15,7 @@
 
 /* Words for the values, in the order of the enums. */
 const char * const adp_mode_names[] = { "lazy", "strict", NULL };
-const char * const adp_copy_names[] = { "auto", "never", "always", NULL };
+const char * const adp_copy_names[] = { "auto", "never", "cold", "always", NULL };
 
 /**
  * struct adp_item - one item of a list

@@ -26,6 +26,7 @@
 #include <linux/hash.h>
 #include <linux/jiffies.h>
 #include <linux/log2.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
@@ -68,6 +69,12 @@
 
 /* Near the end of the budget, which is this part of it, nothing is enlarged. */
 #define ADP_SCARCE_SHARE	8
+
+/*
+ * The part that it may take where the platform avoids the addresses that suit, so
+ * that windows have to begin lower. Elsewhere fillers will mostly do.
+ */
+#define ADP_LOWER_SHARE		2
 
 /* What the platform has per function: see Documentation/design.rst. */
 #define ADP_BUDGET_BYTES	0x60000000ULL
@@ -837,6 +844,9 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 	if (!ram || end >> ADP_SHIFT > U32_MAX)
 		return ERR_PTR(-EFAULT);
 
+	/* After two refusals any address will do. */
+	if (txn->tries == 2)
+		order = 0;
 	if (order && ws->luck <= 0) {
 		if (ws->unlucky) {
 			ws->unlucky--;
@@ -963,13 +973,22 @@ static bool adp_align_start(struct adp_windows *ws, const struct adp_window *w,
 static u32 adp_align_search(struct adp_windows *ws, const struct adp_window *w,
 			    u32 from, u32 *gap)
 {
-	u32 period = 2U << w->note, lower = 0, off;
+	u32 period = 2U << w->note, lower = 0, off, most = 2 * period - 1;
+	u64 share = ADP_EXTRA_SHARE;
 	bool evicted = false;
 	unsigned int i;
 
+	if (ws->skew[0] || ws->skew[1]) {
+		share = ADP_LOWER_SHARE;
+		most = ADP_EXTRA_MAX;
+	}
+	if (adp_windows_audit(ws) > div64_u64(ws->max_bytes, share))
+		most = w->pages / ADP_EXTRA_SHARE;
+
 	for (i = 0; i < ADP_ALIGN_TRIES; i++) {
 		*gap = adp_space_gap(ws, from, w->pages + lower);
-		if (*gap == U32_MAX || w->extra + lower > ADP_EXTRA_MAX)
+		if (*gap == U32_MAX || lower > most ||
+		    w->extra + lower > ADP_EXTRA_MAX)
 			return 0;
 		off = adp_align_off(ws, w, adp_gap_dma(ws, *gap) + lower);
 		if (!off && lower &&

@@ -82,7 +82,7 @@ for round in 1 2; do
 	adp_case "unmapping ($round)" set_unmap
 done
 adp_case "they go" set_free
-copied "a random history" 100 soak ops=1500 live=200 mem=0x1000000
+copied "a random history" 100 soak ops=1500 live=200 mem=0x1000000 apart=1
 copied "all CPUs" 10 smp ms=700
 
 # Nothing of the pool outlives the driver.

@@ -79,6 +79,7 @@ enum dma_data_direction { DMA_BIDIRECTIONAL };
 #define min_t(t, a, b) ((t)min((u64)(a), (u64)(b)))
 #define max_t(t, a, b) ((t)max((u64)(a), (u64)(b)))
 #define clamp(v, lo, hi) min(max(v, lo), hi)
+#define div64_u64(a, b) ((a) / (b))
 #define ilog2(v) (31 - __builtin_clz(v))
 #define fls64(v) ((v) ? 64 - __builtin_clzll(v) : 0)
 #define __ffs64(v) ((unsigned int)__builtin_ctzll(v))

@@ -69,6 +69,7 @@ struct adp_soak {
 	struct adp_slot *slots;
 	unsigned int n;
 	bool limits;
+	bool apart;
 	u64 refused;
 };
 
@@ -111,6 +112,24 @@ static void adp_soak_overlap(struct adp_run *run, struct adp_soak *soak,
 	}
 }
 
+/* Does another mapping have some of this memory? Copies do not share it. */
+static bool adp_soak_shares(struct adp_soak *soak, const struct adp_slot *slot)
+{
+	const struct adp_map *map = &slot->map;
+	unsigned int i;
+
+	for (i = 0; i < soak->n; i++) {
+		const struct adp_map *other = &soak->slots[i].map;
+
+		if (&soak->slots[i] != slot &&
+		    soak->slots[i].kind == ADP_SLOT_MAP &&
+		    other->cpu < map->cpu + map->len &&
+		    map->cpu < other->cpu + other->len)
+			return true;
+	}
+	return false;
+}
+
 static void adp_soak_refused(struct adp_run *run, struct adp_soak *soak,
 			     const char *what, size_t size)
 {
@@ -131,6 +150,8 @@ static void adp_soak_fill(struct adp_run *run, struct adp_soak *soak,
 		map->dir = DMA_BIDIRECTIONAL;
 		map->len = adp_soak_len(run, ADP_POOL_BLOCK);
 		map->cpu = block + adp_below(run, ADP_POOL_BLOCK - map->len + 1);
+		if (soak->apart && adp_soak_shares(soak, slot))
+			return;
 		if (adp_map(run->adp, map, ctx)) {
 			adp_soak_refused(run, soak, "bytes", map->len);
 			return;
@@ -229,7 +250,8 @@ static void adp_soak_empty(struct adp_run *run, struct adp_slot *slot,
 
 /*
  * ops= random operations over live= slots and mem= bytes of memory, from every
- * context. limits=1: being refused is no failure, being wrong still is.
+ * context. limits=1: being refused is no failure, being wrong still is. apart=1: no
+ * memory is in two mappings.
  */
 static void adp_case_soak(struct adp_run *run)
 {
@@ -237,6 +259,7 @@ static void adp_case_soak(struct adp_run *run)
 	struct adp_soak soak = {
 		.n = adp_arg(run, "live", 64),
 		.limits = adp_arg(run, "limits", 0),
+		.apart = adp_arg(run, "apart", 0),
 	};
 	unsigned int i;
 

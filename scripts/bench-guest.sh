@@ -55,12 +55,24 @@ counting() {
 	[ -z "$HIST" ] || echo "$1$TRIGGER" >"$HIST/trigger"
 }
 
-# The module's counters, and the histogram's as KEY.hits and KEY.sum.
+stats() {
+	cat /sys/kernel/debug/apple_dma_pci/*/stats /sys/kernel/debug/adp_naive/*/stats 2>/dev/null
+}
+
+# The module's counters, and the histogram's as KEY.hits and KEY.sum, of a moment
+# in which none of the module's workers rings.
 counters() {
-	cat /sys/kernel/debug/apple_dma_pci/*/stats /sys/kernel/debug/adp_naive/*/stats 2>/dev/null |
-		sed "s/^/bench $1 $2 $3./"
-	[ -z "$HIST" ] || sed -nE "s/^\{ [a-z_]+: +([0-9]+) \} hitcount: +([0-9]+)( +[a-z]+: +([0-9]+))?.*/bench $1 $2 $3.hits\1 \2\nbench $1 $2 $3.sum\1 \4/p" \
-		"$HIST/hist" | grep '[0-9]$'
+	local before
+	while :; do
+		before=$(stats)
+		[ -z "$HIST" ] || cp "$HIST/hist" /tmp/hist
+		[ -n "$before" ] || break
+		sleep 0.05
+		[ "$before" != "$(stats)" ] || break
+	done
+	[ -z "$before" ] || echo "$before" | sed "s/^/bench $1 $2 $3./"
+	[ -z "$HIST" ] || sed -nE "s/^\{ [a-z_]+: +([0-9]+) \} hitcount: +([0-9]+)( +[a-z]+: +([0-9]+))?.*/\
+bench $1 $2 $3.hits\1 \2\nbench $1 $2 $3.sum\1 \4/p" /tmp/hist | grep '[0-9]$'
 }
 
 results() {

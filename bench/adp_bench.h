@@ -87,13 +87,27 @@ u32 adp_bench_below(struct adp_bench *b, u32 limit);
 int adp_bench_rest(void);
 
 /**
+ * struct adp_bench_block - what the page allocator gave
+ * @page: first page
+ * @order: how much
+ */
+struct adp_bench_block {
+	struct page *page;
+	unsigned int order;
+};
+
+/**
  * struct adp_bench_set - pages that a workload maps
- * @page: pages
+ * @page: pages, in any order
  * @nr: how many
+ * @block: what they came in
+ * @blocks: how many
  */
 struct adp_bench_set {
 	struct page **page;
 	unsigned long nr;
+	struct adp_bench_block *block;
+	unsigned long blocks;
 };
 
 int adp_bench_set_alloc(struct adp_bench_set *set, u64 bytes);

@@ -475,7 +475,8 @@ static int adp_ring_make(struct adp_bench *b, bool random, u64 bytes, u64 live,
 		kfree(r);
 		return err;
 	}
-	adp_bench_set_shuffle(b, &r->set);
+	if (!random)
+		adp_bench_set_shuffle(b, &r->set);
 	err = -ENOMEM;
 	r->slot = kvcalloc(r->live, sizeof(*r->slot), GFP_KERNEL);
 	if (!r->slot)

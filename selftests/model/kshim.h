@@ -28,7 +28,7 @@ typedef u64 resource_size_t;
 #define gfp_t unsigned int
 typedef u32 __le32;
 typedef u64 __le64;
-enum dma_data_direction { DMA_BIDIRECTIONAL };
+enum dma_data_direction { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, DMA_FROM_DEVICE };
 
 #define U8_MAX UINT8_MAX
 #define U16_MAX UINT16_MAX

@@ -410,7 +410,8 @@ struct adp_list {
  * @space_base: first DMA page in @space
  * @lowest: no gap of so many pages and more, by class, begins below this
  * @skew: how far beyond the lowest gap the platform has placed a window of
- *	late, in host pages, where that begins at an even page and at an odd one
+ *	late, in host pages, where that begins at an even page, at an odd one,
+ *	and at the first of all
  * @raw: lowest gap for the window at the head of the batch, or U32_MAX
  * @filled: there are fillers in the batch
  * @unlucky: requests until alignment is tried again
@@ -450,7 +451,7 @@ struct adp_windows {
 	unsigned long *space;
 	u32 space_base;
 	u32 lowest[ADP_SPACE_CLASSES];
-	u8 skew[2];
+	u8 skew[3];
 	u32 raw;
 	bool filled;
 	unsigned int unlucky;

@@ -915,6 +915,12 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
  * where it shall be.
  */
 
+/* How far beyond a gap's start a window is placed. */
+static u32 adp_gap_skew(struct adp_windows *ws, u32 gap)
+{
+	return ws->skew[gap ? gap & 1 : 2];
+}
+
 /* The lowest gap from @from on that a window is likely to go to; U32_MAX: no idea. */
 static u32 adp_space_gap(struct adp_windows *ws, u32 from, u32 pages)
 {
@@ -925,7 +931,7 @@ static u32 adp_space_gap(struct adp_windows *ws, u32 from, u32 pages)
 
 	for (i = 0; i < ADP_GAPS && !found; i++) {
 		at = find_next_zero_bit(ws->space, ADP_SPACE_PAGES, end);
-		want = at + ws->skew[at & 1] + pages;
+		want = at + adp_gap_skew(ws, at) + pages;
 		if (want > ADP_SPACE_PAGES)
 			break;
 		end = find_next_bit(ws->space, want, at);
@@ -948,7 +954,7 @@ static u32 adp_align_off(struct adp_windows *ws, const struct adp_window *w,
 
 static u32 adp_gap_dma(struct adp_windows *ws, u32 gap)
 {
-	return ws->space_base + gap + ws->skew[gap & 1];
+	return ws->space_base + gap + adp_gap_skew(ws, gap);
 }
 
 /* Can a window begin so many host pages lower. An idle one that does is unmapped. */
@@ -1109,8 +1115,13 @@ static u32 adp_window_arrange(struct adp_windows *ws, struct adp_txn *txn,
 	if (seen != U32_MAX && (gap == U32_MAX || adp_gap_dma(ws, gap) != seen)) {
 		/* Why it was placed there we do not know. It may well be again. */
 		off = adp_align_off(ws, w, seen);
-		if (off && ws->lazy && adp_align_start(ws, w, off, &evicted))
-			adp_align_lower(ws, w, off);
+		for (i = 0; off && ws->lazy && i < ADP_FILLERS && !evicted; i++) {
+			if (adp_align_start(ws, w, off, &evicted)) {
+				adp_align_lower(ws, w, off);
+				break;
+			}
+			off += 2U << w->note;
+		}
 		return gap;
 	}
 	if (gap == U32_MAX)
@@ -1169,7 +1180,7 @@ static void adp_windows_arrange(struct adp_windows *ws, struct adp_txn *txn,
 		filled |= ws->filled;
 		adp_list_add(ws, &txn->misses, w);
 		from = gap == U32_MAX ? gap :
-		       min_t(u32, gap + w->pages + ws->skew[gap & 1],
+		       min_t(u32, gap + w->pages + adp_gap_skew(ws, gap),
 			     ADP_SPACE_PAGES);
 		first = false;
 	}
@@ -1178,16 +1189,29 @@ static void adp_windows_arrange(struct adp_windows *ws, struct adp_txn *txn,
 	ws->filled = filled;
 }
 
-/* Learn from where a window was placed whose gap had been looked up. */
-static void adp_align_learn(struct adp_windows *ws, u32 dma)
+/*
+ * Learn from where a window was placed whose gap had been looked up. If that is
+ * far from it, the platform has no use for the gap, nor for those between.
+ */
+static void adp_align_learn(struct adp_windows *ws, u32 dma, u32 pages)
 {
-	u32 skew = dma - ws->space_base - ws->raw;
+	unsigned int class = min_t(unsigned int, ilog2(pages), ADP_SPACE_CLASSES - 1);
+	u32 at = dma - ws->space_base, skew = at - ws->raw;
+	u8 *known;
 
-	if (ws->raw != U32_MAX && skew <= ADP_SKEW_MAX &&
-	    ws->skew[ws->raw & 1] != skew) {
-		ws->skew[ws->raw & 1] = skew;
+	if (ws->raw == U32_MAX || at >= ADP_SPACE_PAGES || at < ws->raw)
+		goto out;
+	if (skew > ADP_SKEW_MAX) {
+		for (; class < ADP_SPACE_CLASSES; class++)
+			ws->lowest[class] = max(ws->lowest[class], at);
+		goto out;
+	}
+	known = &ws->skew[ws->raw ? ws->raw & 1 : 2];
+	if (*known != skew) {
+		*known = skew;
 		memset(ws->lowest, 0, sizeof(ws->lowest));
 	}
+out:
 	ws->raw = U32_MAX;
 }
 
@@ -1242,7 +1266,7 @@ static int adp_window_settle(struct adp_windows *ws, struct adp_window *w,
 	}
 	dma = res.dma_addr >> ADP_SHIFT;
 	if (!err && (res.dma_addr + len - 1) >> ADP_SHIFT <= U32_MAX) {
-		adp_align_learn(ws, dma);
+		adp_align_learn(ws, dma, w->pages);
 		if (!last && !w->tagged && !adp_align_suits(w, dma)) {
 			*seen = min(*seen, dma);
 			return -EAGAIN;
@@ -1443,9 +1467,16 @@ int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn)
 
 	lockdep_assert_held(&ws->lock);
 
+	ws->filled = false;
 	while (txn->misses.first) {
 		adp_windows_budget(ws, txn);
-		adp_windows_arrange(ws, txn, seen);
+		/* Where fillers did not help, see where it goes without any. */
+		if (ws->filled && round && seen == U32_MAX) {
+			ws->raw = U32_MAX;
+			ws->filled = false;
+		} else {
+			adp_windows_arrange(ws, txn, seen);
+		}
 		seen = U32_MAX;
 		err = adp_windows_send(ws, txn, &done, &again, &seen,
 				       round++ == ADP_ALIGN_ROUNDS);

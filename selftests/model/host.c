@@ -58,9 +58,12 @@ const struct host_mapping *host_translate(u64 dma)
 {
 	u64 page = dma / HOST_PAGE - HOST_BASE;
 
+	const struct host_mapping *m;
+
 	if (dma / HOST_PAGE < HOST_BASE || page >= cfg.space || !space[page])
 		return NULL;
-	return &host_map[space[page] - 1];
+	m = &host_map[space[page] - 1];
+	return dma - m->dma < m->len ? m : NULL;
 }
 
 static bool free_at(u32 at, u32 pages)
@@ -75,9 +78,18 @@ static bool free_at(u32 at, u32 pages)
 	return true;
 }
 
+/*
+ * With no aligned address to give, the host takes ranges of an even number of
+ * pages from an even page on, and maps at their second page.
+ */
+static u32 taken(u32 pages)
+{
+	return cfg.place == PLACE_UNALIGNED ? round_up(pages + 1, 2U) : pages;
+}
+
 static bool place(u32 pages, u32 *at)
 {
-	u32 try;
+	u32 try, step = cfg.place == PLACE_UNALIGNED ? 2 : 1;
 
 	if (cfg.place == PLACE_RANDOM)
 		for (try = 0; try < 64; try++) {
@@ -85,9 +97,8 @@ static bool place(u32 pages, u32 *at)
 			if (free_at(*at, pages))
 				return true;
 		}
-	for (*at = 0; *at + pages <= cfg.space; ++*at)
-		if ((cfg.place != PLACE_UNALIGNED || (*at & 1)) &&
-		    free_at(*at, pages))
+	for (*at = 0; *at + taken(pages) <= cfg.space; *at += step)
+		if (free_at(*at, taken(pages)))
 			return true;
 	return false;
 }
@@ -132,8 +143,8 @@ static void host_do_map(struct entry *e)
 	m->stuck = false;
 	m->gpa = e->gpa;
 	m->len = pages * HOST_PAGE;
-	m->dma = (HOST_BASE + at) * HOST_PAGE;
-	for (i = 0; i < pages; i++)
+	m->dma = (HOST_BASE + at + taken(0) / 2) * HOST_PAGE;
+	for (i = 0; i < taken(pages); i++)
 		space[at + i] = m - host_map + 1;
 	host_live++;
 	host_live_bytes += m->len;
@@ -146,7 +157,7 @@ static void host_do_map(struct entry *e)
 static void host_do_unmap(struct entry *e)
 {
 	struct host_mapping *m;
-	u32 i;
+	u32 i, at;
 
 	for (i = 0; i < HOST_MAPPINGS; i++)
 		if (host_map[i].used && host_map[i].id == e->id)
@@ -166,8 +177,9 @@ static void host_do_unmap(struct entry *e)
 		e->err = -EIO;
 		return;
 	}
-	for (i = 0; i < m->len / HOST_PAGE; i++)
-		space[m->dma / HOST_PAGE - HOST_BASE + i] = 0;
+	at = m->dma / HOST_PAGE - HOST_BASE - taken(0) / 2;
+	for (i = 0; i < taken(m->len / HOST_PAGE); i++)
+		space[at + i] = 0;
 	m->used = false;
 	host_live--;
 	host_live_bytes -= m->len;

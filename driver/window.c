@@ -910,9 +910,9 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
  * window in the lowest gap that is large enough, or at a constant distance
  * beyond the start of it. So the gap is looked up in our own books, and if its
  * start is not as the memory wants it, then either the window is begun so much
- * lower, or a filler is mapped before it: a part of the same memory once more,
- * which takes the gap's first pages and is unmapped as soon as the window is
- * where it shall be.
+ * lower, or a filler is mapped before it: some of the same memory once more (in
+ * lazy mode perhaps with what follows it), which takes the gap's first pages and
+ * is unmapped as soon as the window is where it shall be.
  */
 
 /* How far beyond a gap's start a window is placed. */

@@ -209,7 +209,7 @@ apt_root_update() {
 	# An index that a mirror no longer renews is signed all the same, and
 	# sources are pinned to a series: there is no update to miss.
 	case $suite in
-	*-src) kind=deb-src; valid='Acquire::Check-Valid-Until "false";' ;;
+	*-src) kind='deb-src'; valid='Acquire::Check-Valid-Until "false";' ;;
 	esac
 	{
 		# The machine's way to the network, and nothing else of its configuration.
@@ -270,6 +270,55 @@ note_versions() {
 		} | sort >"$all.new"
 		mv "$all.new" "$all"
 	) 9>"$cache/lock/versions"
+}
+
+# program_closure SUITE PACKAGE ARCH: what apt would install on an empty system, of that the
+# packages that can have libraries of PACKAGE's.
+program_closure() {
+	APT_CONFIG=$(apt_root "$1")/apt.conf apt-get -q -s --no-install-recommends install "$2:$3" |
+		sed -nE "s/^Inst ([^ ]+) \(([^ ]+) .*\[([a-z0-9]+)\]\).*/\1 \2 \3/p" |
+		while read -r name version a; do
+			[ "$a" = "$3" ] || continue
+			case $name in
+			libpython*) ;;
+			"$2"|"$2":*|lib*|zlib*) echo "${name%:*}:$a=$version" ;;
+			esac
+		done
+}
+
+# program_needed ALL FILE ROOT: copy what a program is linked to, and what that is linked to.
+program_needed() {
+	local all=$1 file=$2 root=$3 name found
+	for name in $(readelf -d "$file" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p'); do
+		[ ! -e "$root/lib/$name" ] || continue
+		found=$(find "$all" -name "$name" \( -type f -o -type l \) | head -n 1)
+		[ -n "$found" ] || { echo "$name, which $file needs, is in no package"; return 1; }
+		cp -L "$found" "$root/lib/$name"
+		program_needed "$all" "$root/lib/$name" "$root"
+	done
+}
+
+# make_program SUITE PACKAGE FILE ARCH DIR: for a cache entry, a program of Debian's and the
+# libraries that it is linked to, in DIR/root, to lay over a root directory.
+make_program() {
+	local suite=$1 package=$2 file=$3 arch=$4 dir=$5 deb packages loader program
+	mapfile -t packages < <(program_closure "$suite" "$package" "$arch")
+	[ ${#packages[@]} -gt 0 ] || { echo "apt knows no way to install $package"; return 1; }
+	fetch_debs "$suite" "$dir/debs" "${packages[@]}"
+	mkdir "$dir"/all
+	for deb in "$dir"/debs/*.deb; do
+		dpkg-deb --fsys-tarfile "$deb" | tar -x --keep-directory-symlink -C "$dir"/all \
+			--exclude='./usr/share' --exclude='./var' --exclude='./etc'
+	done
+	mkdir -p "$dir"/root/bin "$dir"/root/lib
+	program=$dir/root/bin/$(basename "$file")
+	cp "$dir/all/$file" "$program"
+	program_needed "$dir"/all "$program" "$dir"/root
+	loader=$(readelf -l "$program" | sed -nE 's/.*interpreter: (.*)\]/\1/p')
+	mkdir -p "$dir/root$(dirname "$loader")"
+	cp -L "$(find "$dir"/all -name "$(basename "$loader")" | head -n 1)" "$dir/root$loader"
+	mv "$dir"/debs/packages "$dir"/packages
+	rm -rf "$dir"/debs "$dir"/all
 }
 
 # kernel_targets: "NAME ARCH" of every kernel of kernels.conf, architecture and page size.

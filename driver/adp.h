@@ -380,6 +380,8 @@ struct adp_list {
 
 /**
  * struct adp_windows - all windows of one companion
+ * @chunk: the windows, ADP_WINDOW_CHUNK at a time; first, as that is the least to
+ *	compute for each look-up
  * @ch: the channel
  * @ram: what may be sent
  * @lazy: windows without users stay mapped
@@ -387,7 +389,6 @@ struct adp_list {
  * @luck: whether addresses can be had aligned; not above 0 if not
  * @by_gpa: by guest address; some window that a page is in, if any
  * @by_dma: by DMA address; no two windows are at one address
- * @chunk: the windows, ADP_WINDOW_CHUNK at a time
  * @fine: for both tables, ADP_FINE_CHUNK at a time
  * @lock: protects what follows, the channel, the statistics and all writing
  *	but to adp_window.refs and adp_window.stamp
@@ -423,6 +424,7 @@ struct adp_list {
  * @ratelimit: for messages about failures
  */
 struct adp_windows {
+	struct adp_window *chunk[ADP_WINDOW_IDS / ADP_WINDOW_CHUNK];
 	struct adp_channel *ch;
 	const struct adp_ram *ram;
 	bool lazy;
@@ -430,7 +432,6 @@ struct adp_windows {
 	int luck;
 	struct adp_table by_gpa;
 	struct adp_table by_dma;
-	struct adp_window *chunk[ADP_WINDOW_IDS / ADP_WINDOW_CHUNK];
 	struct adp_fine *fine[ADP_FINE_IDS / ADP_FINE_CHUNK];
 
 	spinlock_t lock; /* see above */

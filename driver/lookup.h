@@ -22,16 +22,19 @@ static __always_inline struct adp_fine *adp_fine_at(struct adp_windows *ws, u32 
 }
 
 /* What an entry of a table says of a page: a window that may have it, or 0. */
-static __always_inline u16 adp_entry_window(struct adp_windows *ws, u32 entry,
+static __always_inline u32 adp_entry_window(struct adp_windows *ws, u32 entry,
 					    u32 page)
 {
-	if (unlikely(entry & ADP_FINE))
-		return READ_ONCE(adp_fine_at(ws, entry)->id[page % ADP_BLOCK_PAGES]);
-	return entry;
+	/* One comparison for the two that are rare: nothing, and ADP_FINE. */
+	if (likely((int)entry > 0))
+		return entry;
+	if (!entry)
+		return 0;
+	return READ_ONCE(adp_fine_at(ws, entry)->id[page % ADP_BLOCK_PAGES]);
 }
 
 /* A window that may have a page of a near block, or 0. */
-static __always_inline u16 adp_table_warm(struct adp_windows *ws,
+static __always_inline u32 adp_table_warm(struct adp_windows *ws,
 					  struct adp_table *t, u32 base,
 					  u32 page)
 {
@@ -102,8 +105,7 @@ static __always_inline bool adp_window_try(struct adp_windows *ws, u64 start,
 {
 	struct adp_window *w;
 	u32 page = start >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
-	u32 tick;
-	u16 n;
+	u32 n, tick;
 
 	*ref = NULL;
 	n = adp_table_warm(ws, &ws->by_gpa, 0, page);
@@ -163,7 +165,7 @@ static __always_inline bool adp_window_drop_lazy(struct adp_windows *ws, u64 dma
 {
 	u32 page = dma >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
 	struct adp_window *w;
-	u16 n;
+	u32 n;
 
 	n = adp_table_warm(ws, &ws->by_dma, ws->by_dma.base, page);
 	if (unlikely(!n))

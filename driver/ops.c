@@ -37,7 +37,7 @@ struct adp_row {
 
 static __always_inline struct adp_companion *adp_of(struct device *dev)
 {
-	return *container_of(get_dma_ops(dev), struct adp_row, ops)->slot;
+	return *container_of(dev->dma_ops, struct adp_row, ops)->slot;
 }
 
 /* The highest address that a driver said its device can use. */
@@ -249,12 +249,15 @@ fail:
 	return DMA_MAPPING_ERROR;
 }
 
-/* What adp_map_warm() does not do. @w is a reference that it has taken, if any. */
+/*
+ * What adp_map_warm() does not do. @w is a reference that it has taken, if any.
+ * Where map_page passes the other arguments they are here, so that nothing has to
+ * be moved before it is known that this is called.
+ */
 static noinline dma_addr_t adp_map_slow(struct device *dev, phys_addr_t phys,
-					size_t size,
+					struct adp_window *w, size_t size,
 					enum dma_data_direction dir,
-					unsigned long attrs,
-					struct adp_window *w)
+					unsigned long attrs)
 {
 	struct adp_companion *c = adp_of(dev);
 	dma_addr_t dma;
@@ -292,7 +295,7 @@ static __always_inline dma_addr_t adp_map_warm(struct device *dev,
 	this_cpu_inc(c->op_stats->map_ops);
 	return dma;
 slow:
-	return adp_map_slow(dev, phys, size, dir, attrs, w);
+	return adp_map_slow(dev, phys, w, size, dir, attrs);
 }
 
 static dma_addr_t adp_map(struct device *dev, ADP_COMPAT_MAP_ARGS, size_t size,

@@ -378,6 +378,12 @@ struct adp_list {
 	u16 last;
 };
 
+/*
+ * Beside the time in adp_windows.tick, so that no window's stamp equals it: little
+ * is left of the budget, see adp_window_wastes().
+ */
+#define ADP_TICK_THRIFTY	BIT(16)
+
 /**
  * struct adp_windows - all windows of one companion
  * @chunk: the windows, ADP_WINDOW_CHUNK at a time; first, as that is the least to
@@ -385,7 +391,7 @@ struct adp_list {
  * @ch: the channel
  * @ram: what may be sent
  * @lazy: windows without users stay mapped
- * @tick: coarse time, 16 bits of it, see adp_windows_age()
+ * @tick: coarse time, 16 bits of it, see adp_windows_age(); and ADP_TICK_THRIFTY
  * @luck: whether addresses can be had aligned; not above 0 if not
  * @by_gpa: by guest address; some window that a page is in, if any
  * @by_dma: by DMA address; no two windows are at one address

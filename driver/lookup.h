@@ -61,6 +61,24 @@ static __always_inline bool adp_window_covers(const struct adp_window *w,
 }
 
 /**
+ * adp_window_wastes() - would a mapping keep much memory in the budget for nothing
+ * @w: window without other users
+ * @start: first byte
+ * @end: one past the last byte
+ *
+ * Large windows come from large mappings. Where little is left of the budget an
+ * idle one is about to go, but cannot while the smallest mapping uses it.
+ */
+static inline bool adp_window_wastes(const struct adp_window *w, u64 start,
+				     u64 end)
+{
+	u64 pages = (end - start) >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
+
+	/* What begins and ends in the middle of a host page has two more. */
+	return w->pages > ADP_BLOCK_PAGES && w->pages > pages + 2;
+}
+
+/**
  * adp_window_drop() - give references back
  * @ws: windows
  * @w: live window; not to be used afterwards
@@ -124,8 +142,15 @@ static __always_inline bool adp_window_try(struct adp_windows *ws, u64 start,
 		return false;
 
 	tick = READ_ONCE(ws->tick);
-	if (READ_ONCE(w->stamp) != tick)
-		WRITE_ONCE(w->stamp, tick);
+	if (unlikely(READ_ONCE(w->stamp) != tick)) {
+		/* Or the size is read again before it is known to be needed. */
+		barrier();
+		if (tick & ADP_TICK_THRIFTY && atomic_read(&w->refs) == 1 &&
+		    adp_window_wastes(w, start, end))
+			return false;
+		if (w->stamp != (u16)tick)
+			WRITE_ONCE(w->stamp, tick);
+	}
 	return true;
 }
 

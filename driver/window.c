@@ -46,16 +46,21 @@
 
 /*
  * Windows unmapped together. The host is busy with the vCPU held for as long
- * as a batch takes, and callers may have interrupts off.
+ * as a batch takes, and callers may have interrupts off. Nor is more than this
+ * part of the budget made free: it is warm, and may be wanted soon.
  */
 #define ADP_RECLAIM_BATCH	512
+#define ADP_RECLAIM_SHARE	8
 
 /*
  * Large windows cost few doorbells and, used sparsely, much of the budget. With
- * all of RAM within the budget nothing can be wasted.
+ * all of RAM within the budget nothing can be wasted; but whether the platform
+ * really has that much is only known when it has been had, so until then a window
+ * is at most this part of what has been.
  */
 #define ADP_BLOCK_ROOMY		0x400000UL
 #define ADP_BLOCK		0x40000UL
+#define ADP_PROVEN_SHARE	8
 
 /*
  * The part of the budget, and of what is mapped, that memory which nobody
@@ -587,9 +592,18 @@ static void adp_window_quarantine(struct adp_windows *ws, struct adp_window *w)
 			bytes >> 10, (u64)w->gpa << ADP_SHIFT);
 }
 
-/* With a host that is given up nothing is found any more without the lock. */
+/*
+ * What look-ups without the lock have to know: with a host that is given up
+ * nothing is found by them any more, with one that is nearly full not all is.
+ */
 static void adp_windows_heed(struct adp_windows *ws)
 {
+	u32 tick = (u16)ws->tick;
+
+	if (!ws->roomy && ws->stats->live_bytes > ws->max_bytes / 4 * 3)
+		tick |= ADP_TICK_THRIFTY;
+	if (ws->tick != tick)
+		WRITE_ONCE(ws->tick, tick);
 	if (unlikely(ws->ch->broken))
 		WRITE_ONCE(ws->by_gpa.open, 0);
 }
@@ -667,21 +681,24 @@ void __adp_windows_release(struct adp_windows *ws, struct adp_list *gone)
 static unsigned int __adp_windows_reclaim(struct adp_windows *ws)
 {
 	struct adp_list gone = {};
+	u64 room = ws->max_bytes / ADP_RECLAIM_SHARE, bytes = 0;
 	unsigned int found = 0, round, i;
 
 	lockdep_assert_held(&ws->lock);
 
 	for (round = 0; round < 2 && !found; round++) {
-		for (i = 1; i < ws->used && found < ADP_RECLAIM_BATCH; i++) {
+		for (i = 1; i < ws->used && found < ADP_RECLAIM_BATCH &&
+		     bytes < room; i++) {
 			struct adp_window *w;
 
 			if (++ws->hand >= ws->used)
 				ws->hand = 1;
 			w = adp_window_at(ws, ws->hand);
-			if (!round && w->stamp == ws->tick)
+			if (!round && w->stamp == (u16)ws->tick)
 				continue;
 			if (adp_window_kill(ws, w)) {
 				adp_list_add(ws, &gone, w);
+				bytes += adp_window_bytes(w);
 				found++;
 			}
 		}
@@ -691,7 +708,7 @@ static unsigned int __adp_windows_reclaim(struct adp_windows *ws)
 	return found;
 }
 
-/* An idle window is not worth an address that does not suit. */
+/* An idle window is not worth an address that does not suit, nor what it wastes. */
 static bool adp_start_evict(struct adp_windows *ws, u32 page)
 {
 	struct adp_window *w = adp_start_find(ws, page);
@@ -772,6 +789,14 @@ static bool adp_may_extend(struct adp_windows *ws, u64 block, u64 bytes)
 	       adp_windows_audit(ws) + block <= share;
 }
 
+static u64 adp_block_proven(struct adp_windows *ws)
+{
+	u64 proven = ws->stats->peak_bytes / ADP_PROVEN_SHARE;
+
+	proven = clamp(proven, (u64)ADP_HOST_PAGE, (u64)ADP_BLOCK_ROOMY);
+	return 1ULL << ilog2(proven);
+}
+
 /*
  * More than was asked for, to serve the neighbours too: the memory around it
  * that is in no window, within a block, as far as the budget can spare it.
@@ -780,7 +805,7 @@ static void adp_window_extend(struct adp_windows *ws,
 			      const struct adp_ram_range *ram, u64 *start,
 			      u64 *end)
 {
-	u64 block = ws->roomy ? ADP_BLOCK_ROOMY : ADP_BLOCK;
+	u64 block = ws->roomy ? adp_block_proven(ws) : ADP_BLOCK;
 	u64 lo = max(round_down(*start, block), ADP_HOST_PAGE_UP(ram->start));
 	u64 hi = min(round_up(*end, block), ADP_HOST_PAGE_DOWN(ram->end));
 
@@ -833,6 +858,7 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 	u64 first = start, last = end;
 	struct adp_window *w;
 	unsigned int tries;
+	bool spare;
 	u16 n;
 
 	lockdep_assert_held(&ws->lock);
@@ -856,8 +882,14 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 		}
 	}
 	n = adp_table_get(ws, &ws->by_gpa, start >> ADP_SHIFT);
-	if (n && adp_window_join(adp_window_at(ws, n), start, end, order))
-		return adp_window_at(ws, n);
+	w = adp_window_at(ws, n);
+	spare = n && ws->tick & ADP_TICK_THRIFTY &&
+		w->state == ADP_WINDOW_LIVE && !atomic_read(&w->refs) &&
+		adp_window_wastes(w, start, end);
+	if (n && !spare && adp_window_join(w, start, end, order))
+		return w;
+	if (ws->asleep)
+		return ERR_PTR(-EAGAIN);
 
 	if (!txn->exact) {
 		adp_window_extend(ws, ram, &first, &last);
@@ -865,7 +897,7 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 			first = start;
 	}
 
-	if (order)
+	if (order || spare)
 		adp_start_evict(ws, first >> ADP_SHIFT);
 	for (tries = 0; (w = adp_start_find(ws, first >> ADP_SHIFT)); tries++) {
 		if (adp_window_join(w, start, end, order))
@@ -1648,9 +1680,11 @@ bool adp_windows_make_room(struct adp_windows *ws, struct adp_txn *txn)
 		return false;
 	txn->tries++;
 	txn->exact = true;
+	spin_lock_irqsave(&ws->lock, flags);
+	adp_windows_believe(ws);
+	spin_unlock_irqrestore(&ws->lock, flags);
 	do {
 		spin_lock_irqsave(&ws->lock, flags);
-		adp_windows_believe(ws);
 		found = __adp_windows_reclaim(ws);
 		spin_unlock_irqrestore(&ws->lock, flags);
 		total += found;
@@ -1847,6 +1881,7 @@ static void adp_windows_age(struct work_struct *work)
 	spin_lock_irqsave(&ws->lock, flags);
 	WRITE_ONCE(ws->tick, (u16)(ws->tick + 1));
 	adp_windows_hope(ws);
+	adp_windows_heed(ws);
 	while (n < ws->used) {
 		struct adp_list gone = {};
 		unsigned int found = 0, looked = 0;

@@ -632,6 +632,9 @@ unsigned int adp_pool_drain(struct adp_pool *pool);
  */
 #define ADP_COPY_PAGE		4096UL
 
+/* How many host pages each CPU knows to have been copied: 256. */
+#define ADP_COPY_RECENT_BITS	8
+
 /* Areas of slots that there can be, of 256 KiB each. */
 #define ADP_COPY_AREAS		64U
 
@@ -655,10 +658,12 @@ struct adp_copy_area;
 /**
  * struct adp_copy_cpu - what each CPU knows of the pool
  * @cold: mappings that it has found no window for, see ADP_COPY_COLD
+ * @recent: host pages of some of those that were copied last, by hash
  * @next: slot that it looks at first
  */
 struct adp_copy_cpu {
 	unsigned int cold;
+	u32 recent[1U << ADP_COPY_RECENT_BITS];
 	unsigned int next;
 };
 

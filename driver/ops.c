@@ -5,6 +5,7 @@
  * off.
  */
 #include <linux/dma-mapping.h>
+#include <linux/hash.h>
 #include <linux/mm.h>
 
 #include "adp.h"
@@ -17,7 +18,7 @@
  * of two. The second is for when that takes another one's place.
  */
 #define ADP_MAP_EVERY		8
-#define ADP_MAP_EVERY_TIGHT	64
+#define ADP_MAP_EVERY_TIGHT	1024
 
 /* The companion that each row of adp_rows serves; set before a row is used. */
 static struct adp_companion *adp_slots[ADP_MAX_COMPANIONS];
@@ -96,15 +97,20 @@ static bool adp_can_bounce(struct adp_companion *c, phys_addr_t phys,
 
 /*
  * Where memory is scarce a window for what is mapped once costs more than the
- * copy, a copy of what is mapped over and over more than the window. Which it
- * is nobody knows, so one in so many is mapped: what comes again soon has a
- * window, the rest has cost little.
+ * copy, a copy of what is mapped over and over more than the window. What comes
+ * again soon, and so is still known here, gets a window; of the rest one in so
+ * many, so that what comes again late gets one at last.
  */
-static bool adp_copy_pays(struct adp_companion *c)
+static bool adp_copy_pays(struct adp_companion *c, phys_addr_t phys)
 {
 	unsigned int every = adp_windows_tight(&c->windows) ?
 			     ADP_MAP_EVERY_TIGHT : ADP_MAP_EVERY;
+	u32 page = phys >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
+	unsigned int i = hash_32(page, ADP_COPY_RECENT_BITS);
 
+	if (this_cpu_read(c->copies.cpu->recent[i]) == page)
+		return false;
+	this_cpu_write(c->copies.cpu->recent[i], page);
 	return this_cpu_inc_return(c->copies.cpu->cold) & (every - 1);
 }
 
@@ -134,7 +140,7 @@ static bool adp_wants_copy(struct adp_companion *c, phys_addr_t phys,
 		return true;
 	/* A driver that skips the sync keeps the mapping and syncs parts. */
 	return !READ_ONCE(c->windows.roomy) &&
-	       !(attrs & DMA_ATTR_SKIP_CPU_SYNC) && adp_copy_pays(c);
+	       !(attrs & DMA_ATTR_SKIP_CPU_SYNC) && adp_copy_pays(c, phys);
 }
 
 /* A copy in a slot, for a mapping that fits one. */

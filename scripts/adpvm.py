@@ -6,6 +6,12 @@ that were asked for with what they depend on, and files. The kernel's console
 and the script's output come through two serial ports, so neither disturbs the
 other. When the guest has powered off, the counters of every apple-dma-pci
 device are read over QMP and compared with what the module printed.
+
+A guest may have the host do things to it: `qmp COMMAND ARGUMENTS`, where the
+command is one of Guest.qmp and the arguments are a JSON object, prints what the
+command returns. `qmp after EVENT COMMAND ARGUMENTS` has it executed when such an
+event comes the next time; `qmp wait EVENT` waits for one that the guest has not
+waited for yet, and prints its data.
 """
 
 import dataclasses
@@ -19,6 +25,7 @@ import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -83,6 +90,7 @@ class Guest:
     memory: str = "512M"
     cpus: int = 1
     machine: str = ""           # appended to -machine
+    domain: int = 0             # of PCI; arm64 only
     cpu: str = ""
     devices: list = dataclasses.field(default_factory=list)     # -device arguments
     drives: list = dataclasses.field(default_factory=list)      # id=ID,size=SIZE or id=ID,file=FILE
@@ -91,14 +99,18 @@ class Guest:
     module: str = "load"        # load, or none: the script does it
     params: str = ""            # of our module
     files: list = dataclasses.field(default_factory=list)       # (path on the host, path in the guest)
+    initrd: str = ""            # a whole initramfs, instead of one with script, modules and files
     selftests: bool = False
     append: str = ""            # to the kernel command line
     qemu_args: list = dataclasses.field(default_factory=list)
     cost: bool = True           # the platform's cost per doorbell and entry
     icount: str = ""            # of -icount
     reboot: bool = False        # a guest may reboot; it ends at power off only
+    end: str = "poweroff"       # or reboot, where the firmware has forgotten how to power off
+    kexec: bool = False         # it has kexec, and in /kexec what it was booted from
     timeout: float = 180
     stray_exit: bool = True
+    qmp: list = dataclasses.field(default_factory=list)         # commands that the guest may have executed
 
 
 @dataclasses.dataclass
@@ -194,7 +206,15 @@ done
 if [ -d /sys/module/@DRIVER@ ]; then
 	rmmod @DRIVER@ || trouble "cannot unload @DRIVER@"
 fi
-poweroff -f
+@END@ -f
+"""
+
+ASK = """#!/bin/sh
+exec 3<>/dev/@OUT@
+printf '\\nadp-vm: qmp %s\\n' "$*" >&3
+read -r verdict answer <&3
+echo "$answer"
+[ "$verdict" = ok ]
 """
 
 
@@ -242,6 +262,15 @@ def add_modules(archive, guest, kernel, release, ours):
     archive.data(f"{where}/modules.symbols", b"")
 
 
+def kexec_files(guest, path, kernel, *made):
+    """What a guest needs to start its own kernel again; that one cannot do so another time."""
+    inner = f"{path}.kexec"
+    make_initramfs(dataclasses.replace(guest, kexec=False), inner, kernel, *made)
+    root = os.path.join(made_by("kexec", guest.arch), "root")
+    files = [(inner, "kexec/initramfs"), (f"{kernel}/vmlinuz", "kexec/vmlinuz")]
+    return files + [(f"{root}/{name}", name) for name in os.listdir(root)]
+
+
 def make_initramfs(guest, path, kernel, release, base, ours, selftests):
     archive = Archive()
     archive.directory("etc")
@@ -255,11 +284,17 @@ def make_initramfs(guest, path, kernel, release, base, ours, selftests):
         load.append(f"modprobe {DRIVER} {guest.params} || trouble 'cannot load {DRIVER}'")
     load += [f"modprobe {m} || trouble 'cannot load {m}'" for m in guest.modules]
     init = INIT.replace("@LOAD@", "\n".join(load)).replace("@DRIVER@", DRIVER)
+    init = init.replace("@END@", guest.end)
     archive.data("init", init.replace("@OUT@", CONSOLE[guest.arch][1]).encode(), 0o755)
     archive.data("etc/script", (guest.script + "\n").encode())
+    if guest.qmp:
+        archive.data("bin/qmp", ASK.replace("@OUT@", CONSOLE[guest.arch][1]).encode(), 0o755)
     if selftests:
         archive.add(selftests, "selftests")
-    for source, target in guest.files:
+    files = list(guest.files)
+    if guest.kexec:
+        files += kexec_files(guest, path, kernel, release, base, ours, selftests)
+    for source, target in files:
         if not os.path.exists(source):
             raise Error(f"no file '{source}' to put into the guest")
         archive.add(source, target)
@@ -295,22 +330,22 @@ class Qmp:
             else:
                 return reply["return"]
 
-    def addresses(self):
+    def addresses(self, domain):
         """The PCI address of every device that has an id."""
         found = {}
 
         def walk(devices):
             for dev in devices:
                 if dev["qdev_id"]:
-                    found[dev["qdev_id"]] = f"0000:{dev['bus']:02x}:{dev['slot']:02x}.{dev['function']}"
+                    found[dev["qdev_id"]] = f"{domain:04x}:{dev['bus']:02x}:{dev['slot']:02x}.{dev['function']}"
                 walk(dev.get("pci_bridge", {}).get("devices", []))
 
         for bus in self("query-pci"):
             walk(bus["devices"])
         return found
 
-    def counters(self):
-        addresses = self.addresses()
+    def counters(self, domain):
+        addresses = self.addresses(domain)
         result = {}
         for entry in self("qom-list", path="/machine/peripheral"):
             if entry["type"] == f"child<{DEVICE}>":
@@ -318,6 +353,85 @@ class Qmp:
                 result[addresses.get(entry["name"], entry["name"])] = {
                     c: self("qom-get", path=path, property=c) for c in COUNTERS}
         return result
+
+
+class Host:
+    """Does what the guest asks for on its output, and answers on the same port."""
+    asked = re.compile(r"^adp-vm: qmp (?:(after|wait) (\w+) ?)?([\w-]*) ?(.*)$")
+
+    def __init__(self, guest, work):
+        self.guest = guest
+        self.path = f"{work}/out"
+        self.seen = 0           # bytes of the output
+        self.events = []        # that nobody has waited for
+        self.armed = []         # (event, command, arguments)
+        self.awaited = None     # event
+        self.answers = None
+        if guest.qmp:
+            os.mkfifo(f"{work}/in")
+            # With a writer QEMU's end can be opened, and does not end.
+            self.answers = os.open(f"{work}/in", os.O_RDWR)
+
+    def close(self):
+        if self.answers is not None:
+            os.close(self.answers)
+
+    def answer(self, verdict, what):
+        os.write(self.answers, f"{verdict} {what}\n".encode())
+
+    def execute(self, qmp, command, arguments):
+        if command not in self.guest.qmp:
+            raise Error(f"the guest may not ask for '{command}'")
+        return json.dumps(qmp(command, **arguments))
+
+    def ask(self, qmp, line):
+        found = self.asked.match(line)
+        if not found:
+            return
+        when, event, command, arguments = found.groups()
+        try:
+            arguments = json.loads(arguments or "{}")
+            if when == "wait":
+                self.awaited = event
+            elif when == "after":
+                self.armed.append((event, command, arguments))
+                self.answer("ok", "{}")
+            else:
+                self.answer("ok", self.execute(qmp, command, arguments))
+        except (Error, ValueError, TypeError) as e:
+            self.answer("error", e)
+
+    def lines(self):
+        try:
+            with open(self.path, "rb") as f:
+                f.seek(self.seen)
+                data = f.read()
+        except FileNotFoundError:
+            return []
+        data = data[:data.rfind(b"\n") + 1]
+        self.seen += len(data)
+        return data.decode(errors="replace").replace("\r\n", "\n").splitlines()
+
+    def serve(self, qmp, result):
+        """What there is to do now."""
+        if self.answers is None:
+            return
+        # Events before requests: `after` is about those to come.
+        come, qmp.events = qmp.events, []
+        for event in come:
+            self.events.append(event)
+            for armed in [a for a in self.armed if a[0] == event["event"]]:
+                self.armed.remove(armed)
+                try:
+                    self.execute(qmp, *armed[1:])
+                except (Error, TypeError) as e:
+                    result.trouble.append(f"(after {armed[0]}) {e}")
+        for line in self.lines():
+            self.ask(qmp, line)
+        for event in [e for e in self.events if e["event"] == self.awaited][:1]:
+            self.events.remove(event)
+            self.awaited = None
+            self.answer("ok", json.dumps(event.get("data", {})))
 
 
 def device_args(guest):
@@ -376,13 +490,36 @@ def parallel_cpus(arch):
     return os.environ.get("ACCEL", "tcg") != "tcg" or arch != "x86_64"
 
 
+def device_tree(args, work, domain):
+    """-dtb with the machine's own device tree, but another PCI domain."""
+    path = f"{work}/dtb"
+    dump = list(args)
+    dump[dump.index("-machine") + 1] += f",dumpdtb={path}"
+    subprocess.run(dump, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    with open(path, "rb") as f:
+        tree = bytearray(f.read())
+    begin, strings = struct.unpack(">II", tree[8:16])
+    strings_size, size = struct.unpack(">II", tree[32:40])
+    name = tree.index(b"linux,pci-domain\0", strings) - strings
+    prop = struct.pack(">III", 3, 4, name)
+    at = tree.index(prop, begin) + len(prop)
+    tree[at:at + 4] = struct.pack(">I", domain)
+    # QEMU makes room behind it, and then it is too large for the kernel.
+    end = max(begin + size, strings + strings_size)
+    tree[4:8] = struct.pack(">I", end)
+    with open(path, "wb") as f:
+        f.write(tree[:end])
+    return ["-dtb", path]
+
+
 def command_line(guest, work, kernel, base, qemu):
     accel = os.environ.get("ACCEL", "tcg")
     console = CONSOLE[guest.arch][0]
     if guest.cpus > 1 and not parallel_cpus(guest.arch):
         accel = "tcg,thread=single"
     if guest.arch == "arm64":
-        machine, cpu = "virt,gic-version=3", "cortex-a76"
+        # A GICv3 keeps its tables where the last kernel has put them, which only firmware passes on.
+        machine, cpu = f"virt,gic-version={2 if guest.kexec else 3}", "cortex-a76"
     else:
         machine, cpu = "q35", "max"
     if not accel.startswith("tcg"):
@@ -392,13 +529,16 @@ def command_line(guest, work, kernel, base, qemu):
             "-name", guest.name, "-L", f"{base}/firmware",
             "-machine", ",".join(filter(None, (machine, guest.machine))),
             "-accel", accel, "-cpu", guest.cpu or cpu, "-smp", str(guest.cpus), "-m", guest.memory,
-            "-kernel", f"{kernel}/vmlinuz", "-initrd", f"{work}/initramfs", "-append", append.strip(),
+            "-kernel", f"{kernel}/vmlinuz", "-initrd", guest.initrd or f"{work}/initramfs", "-append", append.strip(),
             "-chardev", f"file,id=console,path={work}/console", "-serial", "chardev:console",
-            "-chardev", f"file,id=out,path={work}/out", "-serial", "chardev:out",
+            "-chardev", f"file,id=out,path={work}/out" + (f",input-path={work}/in" if guest.qmp else ""),
+            "-serial", "chardev:out",
             "-qmp", f"unix:{work}/qmp,server=on,wait=off"]
     if guest.arch == "x86_64":
         # SeaBIOS would use NVMe drives before Linux, and that would be stray DMA.
         args += ["-bios", "qboot.rom"]
+    if guest.domain:
+        args += device_tree(args, work, guest.domain)
     if not guest.reboot:
         args.append("-no-reboot")
     if guest.icount:
@@ -414,7 +554,7 @@ def read(path):
         return ""
 
 
-def watch(process, work, guest, result):
+def watch(process, work, guest, host, result):
     """Follow a running QEMU to its end; the counters are read while it lingers."""
     deadline = time.monotonic() + guest.timeout
     qmp = None
@@ -431,9 +571,11 @@ def watch(process, work, guest, result):
             continue
         try:
             if qmp("query-status")["status"] in ("shutdown", "guest-panicked", "internal-error"):
-                result.device = qmp.counters()
+                result.device = qmp.counters(guest.domain)
                 qmp("quit")
                 process.wait(10)
+            else:
+                host.serve(qmp, result)
         except (EOFError, ConnectionError, subprocess.TimeoutExpired):
             pass
 
@@ -445,6 +587,8 @@ def judge(guest, result):
     if found:
         result.status = int(found.group(1))
     result.output = marker.sub("", result.output)
+    if guest.qmp:
+        result.output = re.sub(r"\n?adp-vm: qmp .*\n", "", result.output)
     for line in result.console.splitlines():
         if TROUBLE.search(line) and not HARMLESS.search(line):
             result.trouble.append(line.strip())
@@ -468,7 +612,8 @@ def compare(device, driver):
             if dev.get(d, 0) != drv.get(g, 0):
                 found.append(f"{address}: {d} is {dev.get(d, 0)} for the device, {drv.get(g, 0)} for the module")
         refused = sum(dev.get(r, 0) for r in REFUSED)
-        counted = drv.get("refused_maps", 0) + drv.get("refused_unmaps", 0)
+        counted = (drv.get("refused_maps", 0) + drv.get("refused_unmaps", 0)
+                   + drv.get("searched", 0) - drv.get("recovered", 0))
         if refused != counted:
             found.append(f"{address}: {refused} entries refused by the device, {counted} counted by the module")
         if dev.get("live-mappings") or dev.get("live-bytes"):
@@ -496,20 +641,24 @@ def run(guest, keep=None):
     os.makedirs(work, exist_ok=True)
     result = Result()
     begun = time.monotonic()
-    process = None
+    process = host = None
     try:
-        for name in ("console", "out", "qmp", "stderr"):
+        for name in ("console", "out", "in", "qmp", "stderr"):
             if os.path.exists(f"{work}/{name}"):
                 os.unlink(f"{work}/{name}")
-        make_initramfs(guest, f"{work}/initramfs", kernel, release, base, ours, selftests)
+        host = Host(guest, work)
+        if not guest.initrd:
+            make_initramfs(guest, f"{work}/initramfs", kernel, release, base, ours, selftests)
         args = command_line(guest, work, kernel, base, qemu)
         with open(f"{work}/command", "w") as f:
             f.write(" ".join(f"'{a}'" if re.search(r"[^\w=,./:+-]", a) else a for a in args) + "\n")
         with open(f"{work}/stderr", "wb") as err:
             process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=err, stderr=err)
             RUNNING.add(process)
-            watch(process, work, guest, result)
+            watch(process, work, guest, host, result)
     finally:
+        if host:
+            host.close()
         if process and process.poll() is None:
             process.kill()
             process.wait()

@@ -207,6 +207,7 @@ int adp_channel_init(struct adp_channel *ch, struct device *dev,
 		     void __iomem *regs, u32 max_entries,
 		     struct adp_stats *stats);
 void adp_channel_destroy(struct adp_channel *ch);
+void adp_channel_forget(struct adp_channel *ch);
 void adp_channel_resume(struct adp_channel *ch);
 void adp_channel_begin(struct adp_channel *ch, u32 type);
 int adp_channel_add_map(struct adp_channel *ch, u64 gpa, u64 len);
@@ -777,7 +778,10 @@ unsigned int adp_param_for(const char *list, const char * const *names,
  * @slot: row in the tables of ops.c
  * @linked: the device link is there
  * @hooked: the managed function has our ops
+ * @refused: and these refuse
+ * @early: its driver was probed before there was a companion to serve it
  * @settle: lets go of the managed function after a probe that failed
+ * @lose: takes the managed function from its driver when the channel is broken
  * @may_bounce: its driver uses the streaming API as it is meant
  * @may_copy: and its small mappings are worth copying
  * @choice: who is copied, as the parameter or whoever wrote to sysfs has it
@@ -801,11 +805,14 @@ struct adp_companion {
 	unsigned int slot;
 	bool linked;
 	bool hooked;
+	bool refused;
+	bool early;
 	bool may_bounce;
 	bool may_copy;
 	enum adp_copy_choice choice;
 	enum adp_copy_when copy;
 	struct work_struct settle;
+	struct work_struct lose;
 	void __iomem *regs;
 	struct adp_ram *ram;
 	struct adp_stats stats;
@@ -818,13 +825,16 @@ struct adp_companion {
 	struct dentry *debugfs;
 };
 
+unsigned int adp_companion_look(struct adp_companion *c);
 int adp_claim_init(void);
 void adp_claim_exit(void);
 struct pci_dev *adp_claim_close(struct pci_dev *companion, unsigned int devfn);
+bool adp_claim_quiet(struct pci_dev *companion, unsigned int devfn);
 int adp_claim(struct adp_companion *c, bool rebind);
 void adp_unclaim(struct adp_companion *c);
 void adp_claim_shutdown(struct adp_companion *c);
 void adp_claim_describe(struct adp_companion *c, char *buf, size_t size);
+int adp_claim_each(int (*fn)(struct adp_companion *c, void *arg), void *arg);
 int adp_claim_set_mode(struct adp_companion *c, enum adp_mode mode);
 int adp_claim_set_copy(struct adp_companion *c, enum adp_copy_choice choice);
 
@@ -834,6 +844,7 @@ int adp_ops_attach(struct adp_companion *c);
 void adp_ops_detach(struct adp_companion *c);
 void adp_ops_install(struct adp_companion *c, struct device *dev);
 void adp_ops_refuse(struct device *dev);
+bool adp_ops_refusing(struct device *dev);
 void adp_ops_remove(struct device *dev);
 
 /* stats.c: what people look at. */

@@ -402,6 +402,18 @@ leak:
 }
 
 /**
+ * adp_channel_forget() - take the command page away from the host
+ * @ch: channel
+ *
+ * A host that guards the managed function takes this as the end of our care.
+ */
+void adp_channel_forget(struct adp_channel *ch)
+{
+	writel(0, ch->regs + APPLE_DMA_PCI_REG_CMD_GPA_LO);
+	writel(0, ch->regs + APPLE_DMA_PCI_REG_CMD_GPA_HI);
+}
+
+/**
  * adp_channel_resume() - tell the companion again where the command page is
  * @ch: channel
  *
@@ -465,13 +477,12 @@ fail:
 }
 
 /**
- * adp_channel_destroy() - take the command page away from the host
+ * adp_channel_destroy() - undo adp_channel_init()
  * @ch: channel
  */
 void adp_channel_destroy(struct adp_channel *ch)
 {
-	writel(0, ch->regs + APPLE_DMA_PCI_REG_CMD_GPA_LO);
-	writel(0, ch->regs + APPLE_DMA_PCI_REG_CMD_GPA_HI);
+	adp_channel_forget(ch);
 	if (ch->resp)
 		free_pages_exact(ch->resp, ch->resp_bytes);
 	if (ch->req)

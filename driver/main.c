@@ -98,6 +98,32 @@ static int adp_check_registers(struct pci_dev *pdev, void __iomem *regs,
 	return 0;
 }
 
+/**
+ * adp_companion_look() - which function does a companion map for now
+ * @c: companion whose managed function is absent
+ *
+ * A host may know only when the function is plugged. What the parameters say of
+ * that function then counts.
+ *
+ * Context: may sleep.
+ * Return: device and function on the companion's own bus.
+ */
+unsigned int adp_companion_look(struct adp_companion *c)
+{
+	unsigned int domain = pci_domain_nr(c->pdev->bus);
+	unsigned int bus = c->pdev->bus->number;
+	u32 bdf = readl(c->regs + APPLE_DMA_PCI_REG_MANAGED_BDF);
+
+	if (bdf == U32_MAX || (bdf & 0xff) == c->devfn)
+		return c->devfn;
+	c->devfn = bdf & 0xff;
+	c->choice = adp_param_for(copy, adp_copy_names, domain, bus, c->devfn);
+	adp_windows_set_lazy(&c->windows,
+			     adp_param_for(mode, adp_mode_names, domain, bus,
+					   c->devfn) == ADP_MODE_LAZY);
+	return c->devfn;
+}
+
 static int adp_setup(struct adp_companion *c, u32 max_entries)
 {
 	struct pci_dev *pdev = c->pdev;
@@ -178,13 +204,19 @@ static int adp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	c->pdev = pdev;
 
 	err = pci_enable_device_mem(pdev);
-	if (err)
+	if (err) {
+		adp_refuse(pdev, -1, "BAR0 has no address",
+			   "give the VM fewer devices, or more room for them");
 		goto free;
+	}
 	err = pci_request_region(pdev, APPLE_DMA_PCI_BAR, "apple_dma_pci");
-	if (err)
+	if (err) {
+		adp_refuse(pdev, -1, "BAR0 is in use", "stop whoever uses it");
 		goto disable;
+	}
 	c->regs = pci_iomap(pdev, APPLE_DMA_PCI_BAR, 0);
 	if (!c->regs) {
+		adp_refuse(pdev, -1, "no memory", "give the VM more");
 		err = -ENOMEM;
 		goto release;
 	}
@@ -198,6 +230,9 @@ static int adp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (err)
 		goto unmap;
 	err = adp_claim(c, rebind);
+	if (err == -ENOSPC)
+		adp_refuse(pdev, c->devfn, "too many companions",
+			   "give the VM " __stringify(ADP_MAX_COMPANIONS) " at most");
 	if (err)
 		goto teardown;
 

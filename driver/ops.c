@@ -52,6 +52,8 @@ static void adp_fail(struct adp_companion *c, size_t size, const char *why)
 	unsigned long flags;
 
 	this_cpu_inc(c->op_stats->map_failures);
+	if (READ_ONCE(c->ch.broken))
+		schedule_work(&c->lose);
 	spin_lock_irqsave(&c->windows.lock, flags);
 	adp_windows_complain(&c->windows, size, why);
 	spin_unlock_irqrestore(&c->windows.lock, flags);
@@ -69,6 +71,7 @@ static const char *adp_why(int err)
 	case -ERANGE:
 		return "the platform's address is beyond the function's DMA mask";
 	case -EIO:
+	case -ENODEV:
 		return "the channel is broken";
 	default:
 		return "out of memory";
@@ -857,7 +860,8 @@ static void *adp_alloc(struct device *dev, size_t size, dma_addr_t *dma,
 
 	cpu = adp_pool_alloc(&c->pool, size,
 			     adp_limit(dev, dev->coherent_dma_mask), gfp, dma);
-	if (!cpu && !(gfp & __GFP_NOWARN) && !(attrs & DMA_ATTR_NO_WARN))
+	if (!cpu && (READ_ONCE(c->ch.broken) ||
+		     (!(gfp & __GFP_NOWARN) && !(attrs & DMA_ATTR_NO_WARN))))
 		adp_fail(c, size, "no coherent memory");
 	trace_adp_alloc(dev, size, cpu ? *dma : DMA_MAPPING_ERROR);
 	return cpu;
@@ -1108,6 +1112,15 @@ void adp_ops_install(struct adp_companion *c, struct device *dev)
 void adp_ops_refuse(struct device *dev)
 {
 	set_dma_ops(dev, &adp_refuse_ops);
+}
+
+/**
+ * adp_ops_refusing() - has a function ops that refuse
+ * @dev: function
+ */
+bool adp_ops_refusing(struct device *dev)
+{
+	return get_dma_ops(dev) == &adp_refuse_ops;
 }
 
 /**

@@ -119,19 +119,30 @@ struct adp_ram_range {
 };
 
 /**
- * struct adp_ram - the guest's System RAM, ascending
+ * struct adp_ram_map - ranges of System RAM, ascending
  * @nr: ranges
  * @range: the ranges; neighbours that touch are not merged, since they may be
  *	different RAM blocks of the host
  */
-struct adp_ram {
+struct adp_ram_map {
 	unsigned int nr;
 	struct adp_ram_range range[];
 };
 
-struct adp_ram *adp_ram_read(void);
-const struct adp_ram_range *adp_ram_find(const struct adp_ram *ram, u64 start,
-					 u64 end);
+/**
+ * struct adp_ram - the guest's System RAM as it is now
+ * @map: the ranges that are online; replaced as a whole when memory comes or goes
+ */
+struct adp_ram {
+	struct adp_ram_map __rcu *map;
+};
+
+int adp_ram_read(struct adp_ram *ram, const struct adp_ram_range *come,
+		 const struct adp_ram_range *gone);
+void adp_ram_free(struct adp_ram *ram);
+bool adp_ram_find(const struct adp_ram *ram, u64 start, u64 end,
+		  struct adp_ram_range *found);
+u64 adp_ram_size(const struct adp_ram *ram, u64 *top);
 
 /* channel.c: the wire. */
 
@@ -509,6 +520,9 @@ bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w);
 void adp_windows_complain(struct adp_windows *ws, u64 bytes, const char *why);
 void adp_window_set_tag(struct adp_windows *ws, struct adp_window *w, u8 tag);
 void adp_windows_set_lazy(struct adp_windows *ws, bool lazy);
+unsigned int adp_windows_evict(struct adp_windows *ws, u64 start, u64 end,
+			       bool across);
+void adp_windows_measure(struct adp_windows *ws);
 bool adp_windows_tight(struct adp_windows *ws);
 
 /* The tag of a window that may hold copies, but is no area's. */
@@ -787,7 +801,7 @@ unsigned int adp_param_for(const char *list, const char * const *names,
  * @choice: who is copied, as the parameter or whoever wrote to sysfs has it
  * @copy: what comes of it
  * @regs: BAR0
- * @ram: guest RAM when the companion was probed
+ * @ram: guest RAM
  * @stats: what the channel has done
  * @op_stats: what the driver above has asked for
  * @ch: channel
@@ -814,7 +828,7 @@ struct adp_companion {
 	struct work_struct settle;
 	struct work_struct lose;
 	void __iomem *regs;
-	struct adp_ram *ram;
+	struct adp_ram ram;
 	struct adp_stats stats;
 	struct adp_op_stats __percpu *op_stats;
 	struct adp_channel ch;
@@ -837,6 +851,11 @@ void adp_claim_describe(struct adp_companion *c, char *buf, size_t size);
 int adp_claim_each(int (*fn)(struct adp_companion *c, void *arg), void *arg);
 int adp_claim_set_mode(struct adp_companion *c, enum adp_mode mode);
 int adp_claim_set_copy(struct adp_companion *c, enum adp_copy_choice choice);
+
+/* system.c: what becomes of the machine as a whole. */
+
+int adp_system_init(void);
+void adp_system_exit(void);
 
 /* ops.c: the kernel's calls, translated. */
 

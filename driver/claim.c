@@ -624,6 +624,8 @@ int adp_claim(struct adp_companion *c, bool rebind)
 	err = conflict ? -EBUSY : adp_ops_attach(c);
 	if (!err) {
 		list_add_tail(&c->node, &adp_companions);
+		/* What has come or gone since it was read is not told again. */
+		adp_ram_read(&c->ram, NULL, NULL);
 		if (managed)
 			adp_take(c, managed);
 		late = managed && !c->hooked ? managed->dev.driver : NULL;

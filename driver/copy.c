@@ -286,7 +286,7 @@ dma_addr_t adp_copy_map(struct adp_copies *copies, phys_addr_t phys,
 	int n;
 
 	if (READ_ONCE(copies->ws->ch->broken) ||
-	    !adp_ram_find(copies->ws->ram, phys, (u64)phys + size))
+	    !adp_ram_find(copies->ws->ram, phys, (u64)phys + size, NULL))
 		return DMA_MAPPING_ERROR;
 
 	n = adp_copy_get(copies, word);

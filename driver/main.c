@@ -133,8 +133,7 @@ static int adp_setup(struct adp_companion *c, u32 max_entries)
 
 	c->choice = adp_param_for(copy, adp_copy_names, domain, bus, c->devfn);
 	c->op_stats = alloc_percpu(struct adp_op_stats);
-	c->ram = adp_ram_read();
-	if (!c->op_stats || !c->ram) {
+	if (!c->op_stats || adp_ram_read(&c->ram, NULL, NULL)) {
 		adp_refuse(pdev, c->devfn, "no memory", "give the VM more");
 		goto fail;
 	}
@@ -146,7 +145,7 @@ static int adp_setup(struct adp_companion *c, u32 max_entries)
 			   "use another version of QEMU, or restart the VM");
 		goto fail;
 	}
-	err = adp_windows_init(&c->windows, &c->ch, c->ram, &c->stats,
+	err = adp_windows_init(&c->windows, &c->ch, &c->ram, &c->stats,
 			       adp_param_for(mode, adp_mode_names, domain, bus,
 					     c->devfn) == ADP_MODE_LAZY,
 			       idle_ms);
@@ -168,7 +167,7 @@ destroy_windows:
 destroy_channel:
 	adp_channel_destroy(&c->ch);
 fail:
-	kfree(c->ram);
+	adp_ram_free(&c->ram);
 	free_percpu(c->op_stats);
 	return err;
 }
@@ -183,7 +182,7 @@ static void adp_teardown(struct adp_companion *c)
 	adp_channel_destroy(&c->ch);
 	adp_windows_destroy(&c->windows);
 	adp_copy_destroy(&c->copies);
-	kfree(c->ram);
+	adp_ram_free(&c->ram);
 	free_percpu(c->op_stats);
 }
 
@@ -326,6 +325,9 @@ static int __init adp_init(void)
 	err = adp_claim_init();
 	if (err)
 		return err;
+	err = adp_system_init();
+	if (err)
+		goto exit_claim;
 	adp_stats_init();
 	err = pci_register_driver(&adp_driver);
 	if (err)
@@ -334,6 +336,8 @@ static int __init adp_init(void)
 
 exit:
 	adp_stats_exit();
+	adp_system_exit();
+exit_claim:
 	adp_claim_exit();
 	return err;
 }
@@ -342,6 +346,7 @@ static void __exit adp_exit(void)
 {
 	pci_unregister_driver(&adp_driver);
 	adp_stats_exit();
+	adp_system_exit();
 	adp_claim_exit();
 }
 

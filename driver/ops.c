@@ -95,7 +95,8 @@ static bool adp_can_bounce(struct adp_companion *c, phys_addr_t phys,
 	if (!c->may_bounce || size > ADP_COHERENT_ALIGN_MAX - PAGE_SIZE)
 		return false;
 	return err == -EEXIST ||
-	       (err == -EFAULT && adp_ram_find(c->ram, phys, (u64)phys + size));
+	       (err == -EFAULT &&
+		adp_ram_find(&c->ram, phys, (u64)phys + size, NULL));
 }
 
 /*

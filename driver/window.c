@@ -553,6 +553,12 @@ static bool adp_window_set_id(struct adp_windows *ws, struct adp_window *w,
 	return true;
 }
 
+/* All of RAM, with something to spare. */
+static bool adp_fits_budget(const struct adp_windows *ws, u64 bytes)
+{
+	return bytes <= ws->max_bytes / 4 * 3;
+}
+
 /**
  * adp_windows_complain() - say that a mapping failed, and how full it is
  * @ws: windows
@@ -577,6 +583,15 @@ static u64 adp_window_bytes(const struct adp_window *w)
 {
 	return w->state == ADP_WINDOW_PARTIAL ? w->partial :
 	       (u64)w->pages << ADP_SHIFT;
+}
+
+/* Does a window have some of a piece of memory. */
+static bool adp_window_within(const struct adp_window *w, u64 start, u64 end)
+{
+	u64 first = (u64)w->gpa << ADP_SHIFT;
+
+	return w->state != ADP_WINDOW_FREE && first < end &&
+	       first + adp_window_bytes(w) > start;
 }
 
 /* The host may still hold it: keep its start and its addresses out of use. */
@@ -854,7 +869,7 @@ static struct adp_window *adp_window_start(struct adp_windows *ws, u64 start,
 struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 				    u64 start, u64 end, unsigned int order)
 {
-	const struct adp_ram_range *ram;
+	struct adp_ram_range ram;
 	u64 first = start, last = end;
 	struct adp_window *w;
 	unsigned int tries;
@@ -866,8 +881,8 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 	if (ws->ch->broken)
 		return ERR_PTR(-EIO);
 
-	ram = adp_ram_find(ws->ram, start, end);
-	if (!ram || end >> ADP_SHIFT > U32_MAX)
+	if (!adp_ram_find(ws->ram, start, end, &ram) ||
+	    end >> ADP_SHIFT > U32_MAX)
 		return ERR_PTR(-EFAULT);
 
 	/* After two refusals any address will do. */
@@ -892,7 +907,7 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 		return ERR_PTR(-EAGAIN);
 
 	if (!txn->exact) {
-		adp_window_extend(ws, ram, &first, &last);
+		adp_window_extend(ws, &ram, &first, &last);
 		if (first != start && adp_start_find(ws, first >> ADP_SHIFT))
 			first = start;
 	}
@@ -909,7 +924,7 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 			adp_table_set(ws, &ws->by_gpa, w);
 			return w;
 		}
-		if (first - ram->start < ADP_HOST_PAGE ||
+		if (first - ram.start < ADP_HOST_PAGE ||
 		    tries == ADP_START_TRIES)
 			return ERR_PTR(-EEXIST);
 		first -= ADP_HOST_PAGE;
@@ -996,7 +1011,8 @@ static bool adp_align_start(struct adp_windows *ws, const struct adp_window *w,
 	u64 end = (u64)(w->gpa + w->pages) << ADP_SHIFT;
 
 	if (lower > w->gpa || w->extra + lower > ADP_EXTRA_MAX ||
-	    !adp_ram_find(ws->ram, (u64)(w->gpa - lower) << ADP_SHIFT, end))
+	    !adp_ram_find(ws->ram, (u64)(w->gpa - lower) << ADP_SHIFT, end,
+			  NULL))
 		return false;
 	if (!adp_start_find(ws, w->gpa - lower))
 		return true;
@@ -1104,15 +1120,14 @@ static struct adp_window *adp_align_filler(struct adp_windows *ws,
 					   const struct adp_window *w, u32 pages)
 {
 	u64 end = (u64)(w->gpa + w->pages) << ADP_SHIFT;
-	const struct adp_ram_range *ram;
+	struct adp_ram_range ram;
 	struct adp_window *filler;
 	u32 gpa = w->gpa + 1;
 	unsigned int i;
 
-	if (ws->lazy) {
-		ram = adp_ram_find(ws->ram, end - ADP_HOST_PAGE, end);
-		end = ram ? ADP_HOST_PAGE_DOWN(ram->end) : end;
-	}
+	if (ws->lazy &&
+	    adp_ram_find(ws->ram, end - ADP_HOST_PAGE, end, &ram))
+		end = ADP_HOST_PAGE_DOWN(ram.end);
 	for (i = 0; i < ADP_START_TRIES && adp_start_find(ws, gpa); i++)
 		gpa++;
 	if ((u64)(gpa + pages) << ADP_SHIFT > end || adp_start_find(ws, gpa))
@@ -1828,6 +1843,80 @@ void adp_windows_set_lazy(struct adp_windows *ws, bool lazy)
 	} while (found);
 }
 
+/* Nothing can be done about it: it is in use, or the host would not unmap it. */
+static bool adp_window_stays(const struct adp_window *w, u64 start, u64 end,
+			     bool across)
+{
+	if (w->state == ADP_WINDOW_FREE)
+		return false;
+	return !across || w->state != ADP_WINDOW_LIVE ||
+	       (u64)w->gpa << ADP_SHIFT < start ||
+	       (u64)(w->gpa + w->pages) << ADP_SHIFT > end;
+}
+
+/**
+ * adp_windows_evict() - unmap what nobody uses of some memory
+ * @ws: windows
+ * @start: first byte
+ * @end: one past the last byte
+ * @across: of windows in use count only those that hold other memory too
+ *
+ * Context: may sleep.
+ * Return: how many windows with some of that memory are still mapped.
+ */
+unsigned int adp_windows_evict(struct adp_windows *ws, u64 start, u64 end,
+			       bool across)
+{
+	unsigned int left = 0, n = 1;
+	unsigned long flags;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	while (n < ws->used) {
+		unsigned int found = 0, looked = 0, first = n;
+		struct adp_list gone = {};
+
+		for (; n < ws->used && found < ADP_RECLAIM_BATCH &&
+		     looked < ADP_AGE_LOOK; n++, looked++) {
+			struct adp_window *w = adp_window_at(ws, n);
+
+			if (adp_window_within(w, start, end) &&
+			    adp_window_kill(ws, w)) {
+				adp_list_add(ws, &gone, w);
+				found++;
+			}
+		}
+		__adp_windows_release(ws, &gone);
+		for (; first < n; first++) {
+			struct adp_window *w = adp_window_at(ws, first);
+
+			left += adp_window_within(w, start, end) &&
+				adp_window_stays(w, start, end, across);
+		}
+		spin_unlock_irqrestore(&ws->lock, flags);
+		cond_resched();
+		spin_lock_irqsave(&ws->lock, flags);
+	}
+	spin_unlock_irqrestore(&ws->lock, flags);
+	return left;
+}
+
+/**
+ * adp_windows_measure() - heed that there is more RAM, or less
+ * @ws: windows
+ *
+ * Context: any.
+ */
+void adp_windows_measure(struct adp_windows *ws)
+{
+	u64 top, total = adp_ram_size(ws->ram, &top);
+	unsigned long flags;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	if (!adp_fits_budget(ws, total))
+		ws->roomy = false;
+	spin_unlock_irqrestore(&ws->lock, flags);
+}
+
 /**
  * adp_windows_tight() - would a new window cost another one
  * @ws: windows
@@ -1907,6 +1996,16 @@ static void adp_windows_age(struct work_struct *work)
 		adp_windows_wind(ws);
 }
 
+/* What the platform is known to have, and what follows from it. */
+static void adp_windows_trust(struct adp_windows *ws)
+{
+	u64 top, total = adp_ram_size(ws->ram, &top);
+
+	ws->max_bytes = ADP_BUDGET_BYTES;
+	ws->max_mappings = ADP_BUDGET_MAPPINGS;
+	ws->roomy = adp_fits_budget(ws, total);
+}
+
 static int adp_table_init(struct adp_windows *ws, struct adp_table *t, u32 base,
 			  u32 nr)
 {
@@ -1946,25 +2045,18 @@ int adp_windows_init(struct adp_windows *ws, struct adp_channel *ch,
 		     const struct adp_ram *ram, struct adp_stats *stats,
 		     bool lazy, unsigned int idle_ms)
 {
-	u64 total = 0, top = 0;
-	unsigned int i;
 	u32 block;
+	u64 top;
 	int err;
 
-	for (i = 0; i < ram->nr; i++) {
-		total += ram->range[i].end - ram->range[i].start;
-		top = max(top, ram->range[i].end);
-	}
-
+	adp_ram_size(ram, &top);
 	spin_lock_init(&ws->lock);
 	ws->ch = ch;
 	ws->ram = ram;
 	ws->stats = stats;
 	ws->lazy = lazy;
 	ws->luck = ADP_LUCK;
-	ws->max_bytes = ADP_BUDGET_BYTES;
-	ws->max_mappings = ADP_BUDGET_MAPPINGS;
-	ws->roomy = total <= ws->max_bytes / 4 * 3;
+	adp_windows_trust(ws);
 	ws->used = 1;
 	ws->used_fine = 1;
 	ws->hand = 0;

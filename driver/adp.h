@@ -403,6 +403,7 @@ struct adp_list {
  * @ch: the channel
  * @ram: what may be sent
  * @lazy: windows without users stay mapped
+ * @asleep: the companion sleeps; nothing is sent
  * @tick: coarse time, 16 bits of it, see adp_windows_age(); and ADP_TICK_THRIFTY
  * @luck: whether addresses can be had aligned; not above 0 if not
  * @by_gpa: by guest address; some window that a page is in, if any
@@ -414,6 +415,7 @@ struct adp_list {
  * @ids: the host's handles by window, XOR the address that it starts at;
  *	a host that names its mappings by their start needs none of these
  * @starts: first window of the chain of a start, by hash
+ * @owed: windows that are to be unmapped when the companion wakes up
  * @free: first free number
  * @used: numbers that have been in use, 0 included
  * @hand: where the search for idle windows goes on
@@ -446,6 +448,7 @@ struct adp_windows {
 	struct adp_channel *ch;
 	const struct adp_ram *ram;
 	bool lazy;
+	bool asleep;
 	u32 tick;
 	int luck;
 	struct adp_table by_gpa;
@@ -456,6 +459,7 @@ struct adp_windows {
 	struct adp_stats *stats;
 	u64 *ids[ADP_WINDOW_IDS / ADP_WINDOW_CHUNK];
 	u16 *starts;
+	struct adp_list owed;
 	u16 free;
 	unsigned int used;
 	unsigned int hand;
@@ -520,6 +524,8 @@ bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w);
 void adp_windows_complain(struct adp_windows *ws, u64 bytes, const char *why);
 void adp_window_set_tag(struct adp_windows *ws, struct adp_window *w, u8 tag);
 void adp_windows_set_lazy(struct adp_windows *ws, bool lazy);
+void adp_windows_sleep(struct adp_windows *ws);
+void adp_windows_wake(struct adp_windows *ws);
 unsigned int adp_windows_evict(struct adp_windows *ws, u64 start, u64 end,
 			       bool across);
 void adp_windows_measure(struct adp_windows *ws);
@@ -856,6 +862,7 @@ int adp_claim_set_copy(struct adp_companion *c, enum adp_copy_choice choice);
 
 int adp_system_init(void);
 void adp_system_exit(void);
+int adp_system_freeze(struct adp_companion *c);
 
 /* ops.c: the kernel's calls, translated. */
 

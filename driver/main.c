@@ -281,16 +281,32 @@ static void adp_shutdown(struct pci_dev *pdev)
 	adp_stats_totals(c);
 }
 
+static int adp_freeze(struct device *dev)
+{
+	return adp_system_freeze(dev_get_drvdata(dev));
+}
+
+/* The managed function sleeps already, and wakes up after its companion. */
+static int adp_suspend_noirq(struct device *dev)
+{
+	struct adp_companion *c = dev_get_drvdata(dev);
+
+	adp_windows_sleep(&c->windows);
+	return 0;
+}
+
 static int adp_resume_noirq(struct device *dev)
 {
 	struct adp_companion *c = dev_get_drvdata(dev);
 
 	adp_channel_resume(&c->ch);
+	adp_windows_wake(&c->windows);
 	return 0;
 }
 
 static const struct dev_pm_ops adp_pm_ops = {
-	.resume_noirq = pm_sleep_ptr(adp_resume_noirq),
+	.freeze = pm_sleep_ptr(adp_freeze),
+	NOIRQ_SYSTEM_SLEEP_PM_OPS(adp_suspend_noirq, adp_resume_noirq)
 };
 
 static const struct pci_device_id adp_ids[] = {

@@ -73,6 +73,8 @@ static const char *adp_why(int err)
 	case -EIO:
 	case -ENODEV:
 		return "the channel is broken";
+	case -EAGAIN:
+		return "the companion sleeps";
 	default:
 		return "out of memory";
 	}

@@ -1,11 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What becomes of the machine as a whole: memory comes and goes.
+ * What becomes of the machine as a whole: memory comes and goes, and it is put
+ * to sleep.
  */
 #include <linux/memory.h>
 #include <linux/pfn.h>
+#include <linux/suspend.h>
 
 #include "adp.h"
+
+/* What is mapped when a kernel is restored cannot be had at the same addresses. */
+static int adp_system_freezable(struct adp_companion *c, void *what)
+{
+	if (!c->hooked)
+		return 0;
+	pci_err(c->managed,
+		"%s: its driver has addresses that the platform would not assign again; unbind the driver first\n",
+		(const char *)what);
+	return -EBUSY;
+}
+
+/**
+ * adp_system_freeze() - may an image of this kernel be made
+ * @c: companion
+ *
+ * For a driver that has been bound since the machine was asked to hibernate.
+ *
+ * Return: 0, or -EBUSY if the managed function has a driver that is served.
+ */
+int adp_system_freeze(struct adp_companion *c)
+{
+	return adp_system_freezable(c, "this machine cannot hibernate");
+}
+
+static int adp_pm_notify(struct notifier_block *nb, unsigned long action,
+			 void *data)
+{
+	switch (action) {
+	case PM_HIBERNATION_PREPARE:
+		return notifier_from_errno(adp_claim_each(adp_system_freezable,
+							  "this machine cannot hibernate"));
+	case PM_RESTORE_PREPARE:
+		return notifier_from_errno(adp_claim_each(adp_system_freezable,
+							  "no hibernated system can take over"));
+	default:
+		return NOTIFY_DONE;
+	}
+}
+
+static struct notifier_block adp_pm_nb = {
+	.notifier_call = adp_pm_notify,
+};
 
 /* Before anything is moved out of it. */
 static int adp_memory_leaves(struct adp_companion *c, void *range)
@@ -83,7 +128,15 @@ static struct notifier_block adp_memory_nb = {
  */
 int adp_system_init(void)
 {
-	return register_memory_notifier(&adp_memory_nb);
+	int err;
+
+	err = register_memory_notifier(&adp_memory_nb);
+	if (err)
+		return err;
+	err = register_pm_notifier(&adp_pm_nb);
+	if (err)
+		unregister_memory_notifier(&adp_memory_nb);
+	return err;
 }
 
 /**
@@ -91,5 +144,6 @@ int adp_system_init(void)
  */
 void adp_system_exit(void)
 {
+	unregister_pm_notifier(&adp_pm_nb);
 	unregister_memory_notifier(&adp_memory_nb);
 }

@@ -640,36 +640,30 @@ void adp_windows_open(struct adp_windows *ws, bool open)
 	spin_unlock_irqrestore(&ws->lock, flags);
 }
 
-/**
- * __adp_windows_release() - unmap windows
- * @ws: windows
- * @gone: windows that are ADP_WINDOW_DYING or ADP_WINDOW_PARTIAL; empty
- *	afterwards
- *
- * One doorbell for as many entries as the host takes in a batch. What the
- * host refuses to unmap is quarantined.
- *
- * Context: any; the caller holds the lock.
+/*
+ * Unmap windows: one doorbell for as many entries as the host takes in a batch.
+ * What the host refuses is quarantined; @done gets the rest. Return: whether the
+ * host has unmapped them all.
  */
-void __adp_windows_release(struct adp_windows *ws, struct adp_list *gone)
+static bool adp_windows_unmap(struct adp_windows *ws, struct adp_list *list,
+			      struct adp_list *done)
 {
 	struct adp_channel *ch = ws->ch;
+	bool all = true;
 
-	lockdep_assert_held(&ws->lock);
-
-	while (gone->first) {
+	while (list->first) {
 		struct adp_list sent = {};
 		struct adp_window *w;
 		u32 i = 0;
 		int err;
 
 		adp_channel_begin(ch, APPLE_DMA_PCI_CMD_UNMAP);
-		while (gone->first) {
-			w = adp_window_at(ws, gone->first);
+		while (list->first) {
+			w = adp_window_at(ws, list->first);
 			if (adp_channel_add_unmap(ch, adp_window_id(ws, w),
 						  adp_window_bytes(w)) < 0)
 				break;
-			adp_list_pop(ws, gone);
+			adp_list_pop(ws, list);
 			adp_list_add(ws, &sent, w);
 		}
 
@@ -678,13 +672,46 @@ void __adp_windows_release(struct adp_windows *ws, struct adp_list *gone)
 			if (err || adp_channel_unmap_result(ch, i++,
 							    adp_window_id(ws, w),
 							    adp_window_bytes(w))) {
+				if (w->state == ADP_WINDOW_PENDING)
+					adp_window_retire(ws, w);
 				adp_window_quarantine(ws, w);
-				continue;
+				all = false;
+			} else {
+				adp_list_add(ws, done, w);
 			}
-			if (w->state == ADP_WINDOW_DYING)
-				adp_dma_clear(ws, w);
-			adp_window_free(ws, w);
 		}
+	}
+	return all;
+}
+
+/**
+ * __adp_windows_release() - unmap windows
+ * @ws: windows
+ * @gone: windows that are ADP_WINDOW_DYING or ADP_WINDOW_PARTIAL; empty
+ *	afterwards
+ *
+ * One doorbell for as many entries as the host takes in a batch. What the
+ * host refuses to unmap is quarantined. While the companion sleeps they wait.
+ *
+ * Context: any; the caller holds the lock.
+ */
+void __adp_windows_release(struct adp_windows *ws, struct adp_list *gone)
+{
+	struct adp_list done = {};
+	struct adp_window *w;
+
+	lockdep_assert_held(&ws->lock);
+
+	if (unlikely(ws->asleep)) {
+		while ((w = adp_list_pop(ws, gone)))
+			adp_list_add(ws, &ws->owed, w);
+		return;
+	}
+	adp_windows_unmap(ws, gone, &done);
+	while ((w = adp_list_pop(ws, &done))) {
+		if (w->state == ADP_WINDOW_DYING)
+			adp_dma_clear(ws, w);
+		adp_window_free(ws, w);
 	}
 	adp_windows_heed(ws);
 }
@@ -863,8 +890,8 @@ static struct adp_window *adp_window_start(struct adp_windows *ws, u64 start,
  * Context: any; the caller holds the lock, and sends @txn before it lets go.
  * Return: the window; ERR_PTR(-EFAULT) if the host pages are not all RAM;
  * ERR_PTR(-EEXIST) if every start that could serve is taken; ERR_PTR(-EIO) if
- * the channel is broken; ERR_PTR(-ENOSPC) if there are too many windows;
- * ERR_PTR(-ENOMEM).
+ * the channel is broken; ERR_PTR(-EAGAIN) if the companion sleeps;
+ * ERR_PTR(-ENOSPC) if there are too many windows; ERR_PTR(-ENOMEM).
  */
 struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 				    u64 start, u64 end, unsigned int order)
@@ -898,7 +925,7 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 	}
 	n = adp_table_get(ws, &ws->by_gpa, start >> ADP_SHIFT);
 	w = adp_window_at(ws, n);
-	spare = n && ws->tick & ADP_TICK_THRIFTY &&
+	spare = n && ws->tick & ADP_TICK_THRIFTY && !ws->asleep &&
 		w->state == ADP_WINDOW_LIVE && !atomic_read(&w->refs) &&
 		adp_window_wastes(w, start, end);
 	if (n && !spare && adp_window_join(w, start, end, order))
@@ -1775,7 +1802,7 @@ struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end,
  * @w: window; not to be used afterwards
  *
  * Context: any.
- * Return: false if the host was to unmap it, and did not: the device may still
+ * Return: false if the host was to unmap it, and has not: the device may still
  * reach it.
  */
 bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w)
@@ -1789,7 +1816,8 @@ bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w)
 	before = ws->stats->quarantined;
 	__adp_window_put(ws, &gone, w, 1);
 	__adp_windows_release(ws, &gone);
-	done = ws->stats->quarantined == before;
+	done = ws->stats->quarantined == before &&
+	       w->state != ADP_WINDOW_DYING;
 	spin_unlock_irqrestore(&ws->lock, flags);
 	return done;
 }
@@ -1841,6 +1869,40 @@ void adp_windows_set_lazy(struct adp_windows *ws, bool lazy)
 		spin_unlock_irqrestore(&ws->lock, flags);
 		cond_resched();
 	} while (found);
+}
+
+/**
+ * adp_windows_sleep() - send nothing any more
+ * @ws: windows
+ *
+ * What is mapped stays so, and can be found and given back. What would have to be
+ * mapped fails, and what would have to be unmapped waits for adp_windows_wake().
+ *
+ * Context: any.
+ */
+void adp_windows_sleep(struct adp_windows *ws)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	ws->asleep = true;
+	spin_unlock_irqrestore(&ws->lock, flags);
+}
+
+/**
+ * adp_windows_wake() - the companion answers again
+ * @ws: windows
+ *
+ * Context: any.
+ */
+void adp_windows_wake(struct adp_windows *ws)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	ws->asleep = false;
+	__adp_windows_release(ws, &ws->owed);
+	spin_unlock_irqrestore(&ws->lock, flags);
 }
 
 /* Nothing can be done about it: it is in use, or the host would not unmap it. */

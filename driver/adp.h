@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the parts of the module know of one another. Data flows one way:
- * ops -> copy, bounce, pool -> window -> channel -> doorbell. Nothing calls
- * upwards.
+ * ops -> copy, bounce, pool -> window, leftover -> channel -> doorbell. Nothing
+ * calls upwards.
  */
 #ifndef ADP_H
 #define ADP_H
@@ -60,8 +60,12 @@
  * @retries: batches sent again after a refusal
  * @quarantined: windows whose unmap the host refused, or could not be asked for
  * @coherent_bytes: bytes in the coherent pool
+ * @searched: UNMAP entries sent for starts that nothing of ours is mapped at
+ * @recovered: those at which an earlier kernel had left a mapping
  *
- * The first nine agree exactly with the counters of the emulated device.
+ * The first nine agree exactly with the counters of the emulated device, which
+ * counts what @searched has not found as refused, and what an earlier kernel has
+ * left as live.
  * Protected by the lock of struct adp_windows.
  */
 struct adp_stats {
@@ -79,6 +83,8 @@ struct adp_stats {
 	u64 retries;
 	u64 quarantined;
 	u64 coherent_bytes;
+	u64 searched;
+	u64 recovered;
 };
 
 /**
@@ -139,6 +145,7 @@ struct adp_ram {
 
 int adp_ram_read(struct adp_ram *ram, const struct adp_ram_range *come,
 		 const struct adp_ram_range *gone);
+struct adp_ram_map *adp_ram_copy(const struct adp_ram *ram);
 void adp_ram_free(struct adp_ram *ram);
 bool adp_ram_find(const struct adp_ram *ram, u64 start, u64 end,
 		  struct adp_ram_range *found);
@@ -169,6 +176,8 @@ enum adp_layout {
  * @type: APPLE_DMA_PCI_CMD_* of the batch being built
  * @count: entries in it
  * @up: set up; before that adp_channel_break() leaves the message to the caller
+ * @full: the host has refused to map a single page for adp_channel_learn()
+ * @odd_ids: the host does not name its mappings by their start
  * @broken: the host misbehaved or is gone; nothing is sent any more
  * @why: what broke it
  * @cmd: command page
@@ -179,7 +188,8 @@ enum adp_layout {
  * @dma_min: lowest address that the platform has assigned, U64_MAX if none
  * @dma_max: last byte of the highest range that it has assigned
  *
- * The owner serializes all calls; no function here sleeps but adp_channel_init().
+ * The owner serializes all calls; no function here sleeps but adp_channel_init()
+ * and adp_channel_learn().
  */
 struct adp_channel {
 	struct device *dev;
@@ -191,6 +201,8 @@ struct adp_channel {
 	u32 type;
 	u32 count;
 	bool up;
+	bool full;
+	bool odd_ids;
 	bool broken;
 	char why[96];
 	struct apple_dma_pci_cmd *cmd;
@@ -217,6 +229,7 @@ struct adp_map_result {
 int adp_channel_init(struct adp_channel *ch, struct device *dev,
 		     void __iomem *regs, u32 max_entries,
 		     struct adp_stats *stats);
+int adp_channel_learn(struct adp_channel *ch);
 void adp_channel_destroy(struct adp_channel *ch);
 void adp_channel_forget(struct adp_channel *ch);
 void adp_channel_resume(struct adp_channel *ch);
@@ -228,6 +241,7 @@ int adp_channel_map_result(struct adp_channel *ch, u32 index, u64 gpa, u64 len,
 			   struct adp_map_result *res);
 int adp_channel_unmap_result(struct adp_channel *ch, u32 index, u64 id,
 			     u64 size);
+bool adp_channel_search_result(struct adp_channel *ch, u32 index);
 __printf(2, 3) void adp_channel_break(struct adp_channel *ch, const char *fmt, ...);
 
 /* window.c: which guest memory is mapped, where, for whom. */
@@ -439,6 +453,8 @@ struct adp_list {
  * @max_bytes: the budget as it is known, in bytes
  * @max_mappings: the budget as it is known, in mappings
  * @memory: bytes allocated for all of this
+ * @marker: mapped before all others and unmapped after them, or NULL
+ * @left: what an earlier kernel may have left mapped, or NULL
  * @period: jiffies in a tick
  * @aging: the clock
  * @ratelimit: for messages about failures
@@ -481,6 +497,8 @@ struct adp_windows {
 	u64 max_bytes;
 	u64 max_mappings;
 	size_t memory;
+	struct adp_window *marker;
+	struct adp_leftovers *left;
 	unsigned long period;
 	struct delayed_work aging;
 	struct ratelimit_state ratelimit;
@@ -530,6 +548,9 @@ unsigned int adp_windows_evict(struct adp_windows *ws, u64 start, u64 end,
 			       bool across);
 void adp_windows_measure(struct adp_windows *ws);
 bool adp_windows_tight(struct adp_windows *ws);
+bool adp_windows_mark(struct adp_windows *ws, u64 start, u64 end);
+bool __adp_windows_started(struct adp_windows *ws, u64 start);
+void adp_windows_refresh(struct adp_windows *ws);
 
 /* The tag of a window that may hold copies, but is no area's. */
 #define ADP_TAG_BOUNCE		U8_MAX
@@ -618,6 +639,66 @@ static inline u64 adp_window_dma(const struct adp_window *w, u64 phys)
 static inline bool adp_window_holds(const struct adp_window *w, u64 dma)
 {
 	return (dma >> APPLE_DMA_PCI_HOST_PAGE_SHIFT) - w->dma < w->pages;
+}
+
+/* leftover.c: what an earlier kernel has left mapped. */
+
+/**
+ * struct adp_leftovers - the search for mappings of an earlier kernel
+ * @ch: channel
+ * @ram: where this kernel maps, a copy
+ * @before: where the earlier one did, if that is elsewhere, or NULL
+ * @ws: windows, once there can be any; the search goes around them
+ * @marker: memory that is mapped while this kernel serves, so that the next one
+ *	knows, or NULL
+ * @looked: the sign of an earlier kernel has been looked for
+ * @wanted: what it has left is to be looked for before anything is served
+ * @complete: all starts have been asked for, or cannot be
+ * @pass: 0 for the starts that most windows have in lazy mode, 1 for the others
+ * @range: range of @ram, then of @before, that is being searched
+ * @at: next start in it, or 0
+ * @found: mappings that were found since the last message
+ * @work: goes on with the search
+ * @alone: the lock while there is no @ws
+ * @lock: protects the rest: that of @ws, or @alone
+ */
+struct adp_leftovers {
+	struct adp_channel *ch;
+	struct adp_ram_map *ram;
+	struct adp_ram_map *before;
+	struct adp_windows *ws;
+	void *marker;
+	bool looked;
+	bool wanted;
+	bool complete;
+	unsigned int pass;
+	unsigned int range;
+	u64 at;
+	u64 found;
+	struct delayed_work work;
+	spinlock_t alone; /* see above */
+	spinlock_t *lock; /* see above */
+};
+
+int adp_left_init(struct adp_leftovers *l, struct adp_channel *ch,
+		  const struct adp_ram *ram, bool all);
+void adp_left_destroy(struct adp_leftovers *l);
+void adp_left_look(struct adp_leftovers *l);
+void adp_left_search(struct adp_leftovers *l);
+void adp_left_serve(struct adp_leftovers *l, struct adp_windows *ws);
+void adp_left_stop(struct adp_leftovers *l);
+void adp_left_mark(struct adp_leftovers *l);
+void __adp_left_suspect(struct adp_leftovers *l);
+
+/**
+ * __adp_left_possible() - may a start be one of an earlier kernel's mappings
+ * @l: the search, or NULL
+ *
+ * Context: any; the caller holds the lock of the windows.
+ */
+static inline bool __adp_left_possible(const struct adp_leftovers *l)
+{
+	return l && !l->complete && !l->ch->odd_ids;
 }
 
 /* pool.c: coherent memory. */
@@ -811,6 +892,7 @@ unsigned int adp_param_for(const char *list, const char * const *names,
  * @stats: what the channel has done
  * @op_stats: what the driver above has asked for
  * @ch: channel
+ * @left: what an earlier kernel has left mapped
  * @windows: windows
  * @pool: coherent memory
  * @copies: copies that are cheaper than windows
@@ -838,6 +920,7 @@ struct adp_companion {
 	struct adp_stats stats;
 	struct adp_op_stats __percpu *op_stats;
 	struct adp_channel ch;
+	struct adp_leftovers left;
 	struct adp_windows windows;
 	struct adp_pool pool;
 	struct adp_copies copies;

@@ -270,6 +270,8 @@ int adp_channel_map_result(struct adp_channel *ch, u32 index, u64 gpa, u64 len,
 	}
 
 	adp_channel_account(ch, min(res->dma_len, len));
+	if (res->id != gpa)
+		ch->odd_ids = true;
 
 	if (res->dma_len < len)
 		return -EMSGSIZE;
@@ -326,6 +328,42 @@ int adp_channel_unmap_result(struct adp_channel *ch, u32 index, u64 id,
 	}
 }
 
+/**
+ * adp_channel_search_result() - was there a mapping that is not in our books
+ * @ch: channel
+ * @index: UNMAP entry of the batch that was sent last, whose handle is a start
+ *	at which nothing of ours is mapped
+ *
+ * Return: whether an earlier kernel had left one, which is unmapped now. If the
+ * answer makes no sense there was none, and the channel is broken.
+ */
+bool adp_channel_search_result(struct adp_channel *ch, u32 index)
+{
+	struct apple_dma_pci_unmap_resp *resp = ch->resp;
+	struct apple_dma_pci_unmap_req *req = ch->req;
+	u32 status = le32_to_cpu(READ_ONCE(resp[index].status));
+
+	ch->stats->searched++;
+	trace_adp_unmap_entry(ch->dev, le64_to_cpu(req[index].id),
+			      le64_to_cpu(req[index].size), status);
+	switch (status) {
+	case APPLE_DMA_PCI_S_OK:
+		ch->stats->recovered++;
+		return true;
+	case APPLE_DMA_PCI_S_IOERR:
+	case APPLE_DMA_PCI_S_INVAL:
+		return false;
+	case ADP_POISON:
+		adp_channel_break(ch, "the host did not answer unmap entry %u",
+				  index);
+		return false;
+	default:
+		adp_channel_break(ch, "the host answered an unmap with status %#x",
+				  status);
+		return false;
+	}
+}
+
 /* Which layout wrote this answer? Both write at least the status. */
 static enum adp_layout adp_channel_recognize(const void *resp)
 {
@@ -343,21 +381,32 @@ static enum adp_layout adp_channel_recognize(const void *resp)
 	return ADP_LAYOUT_UNKNOWN;
 }
 
-/*
+/**
+ * adp_channel_learn() - find out which layout the host speaks
+ * @ch: channel that has been set up
+ *
  * Both layouts call themselves version 2. Map one page of our own: the request
  * is valid in both, and the answer shows which words the host writes. A
- * refusal shows it too.
+ * refusal shows it too, and @ch->full is set.
+ *
+ * Context: may sleep.
+ * Return: 0; -ENOMEM; -EPROTO if the layout is neither of the known ones;
+ * another negative error if the host does not work. The reason is in @ch->why.
  */
-static int adp_channel_learn(struct adp_channel *ch)
+int adp_channel_learn(struct adp_channel *ch)
 {
 	struct apple_dma_pci_map_req_narrow *req = ch->req;
 	struct adp_map_result res;
 	void *scratch;
 	int err;
 
+	if (ch->broken)
+		return -EIO;
 	scratch = alloc_pages_exact(ADP_HOST_PAGE, GFP_KERNEL | __GFP_ZERO);
-	if (!scratch)
+	if (!scratch) {
+		snprintf(ch->why, sizeof(ch->why), "no memory for a test");
 		return -ENOMEM;
+	}
 
 	memset(ch->req, 0, ADP_REQ_ROOM);
 	memset(ch->resp, ADP_POISON_BYTE, ADP_RESP_ROOM);
@@ -378,7 +427,8 @@ static int adp_channel_learn(struct adp_channel *ch)
 
 	err = adp_channel_map_result(ch, 0, virt_to_phys(scratch),
 				     ADP_HOST_PAGE, &res);
-	if (err == -ENOSPC) {
+	ch->full = err == -ENOSPC;
+	if (ch->full) {
 		err = 0;
 		goto out;
 	}
@@ -393,6 +443,7 @@ static int adp_channel_learn(struct adp_channel *ch)
 	if (adp_channel_unmap_result(ch, 0, res.id, res.dma_len))
 		goto leak;
 out:
+	ch->up = !err;
 	free_pages_exact(scratch, ADP_HOST_PAGE);
 	return err;
 leak:
@@ -428,23 +479,22 @@ void adp_channel_resume(struct adp_channel *ch)
 }
 
 /**
- * adp_channel_init() - set the channel up and learn the host's layout
+ * adp_channel_init() - set the channel up
  * @ch: channel, zeroed
  * @dev: the companion
  * @regs: BAR0
  * @max_entries: what the MAX_ENTRIES register says, not 0
  * @stats: counters
  *
+ * From here on it can unmap: UNMAP entries are the same in both layouts.
+ *
  * Context: may sleep.
- * Return: 0; -ENOMEM; -EPROTO if the layout is neither of the known ones;
- * another negative error if the host does not work. The reason is in @ch->why.
+ * Return: 0 or -ENOMEM. The reason is in @ch->why.
  */
 int adp_channel_init(struct adp_channel *ch, struct device *dev,
 		     void __iomem *regs, u32 max_entries,
 		     struct adp_stats *stats)
 {
-	int err = -ENOMEM;
-
 	ch->dev = dev;
 	ch->regs = regs;
 	ch->stats = stats;
@@ -461,19 +511,12 @@ int adp_channel_init(struct adp_channel *ch, struct device *dev,
 	ch->resp = alloc_pages_exact(ch->resp_bytes, GFP_KERNEL | __GFP_ZERO);
 	if (!ch->cmd || !ch->req || !ch->resp) {
 		snprintf(ch->why, sizeof(ch->why), "no memory for the command page");
-		goto fail;
+		adp_channel_destroy(ch);
+		return -ENOMEM;
 	}
 
 	adp_channel_resume(ch);
-	err = adp_channel_learn(ch);
-	if (err)
-		goto fail;
-	ch->up = true;
 	return 0;
-
-fail:
-	adp_channel_destroy(ch);
-	return err;
 }
 
 /**

@@ -189,6 +189,7 @@ static void adp_hook(struct adp_companion *c)
 	}
 	adp_gate_close(dev, true);
 	adp_quiet(c->managed);
+	adp_left_mark(&c->left);
 	adp_gate_open(dev);
 	adp_ops_install(c, dev);
 }
@@ -697,6 +698,7 @@ void adp_unclaim(struct adp_companion *c)
  */
 void adp_claim_shutdown(struct adp_companion *c)
 {
+	adp_left_stop(&c->left);
 	mutex_lock(&adp_lock);
 	if (c->managed && c->hooked)
 		adp_quiet(c->managed);

@@ -28,6 +28,10 @@ static unsigned int idle_ms = 10000;
 module_param(idle_ms, uint, 0444);
 MODULE_PARM_DESC(idle_ms, "lazy mode: how long idle memory stays mapped, 10 to 3600000 milliseconds (default: 10000)");
 
+static bool search_all;
+module_param(search_all, bool, 0444);
+MODULE_PARM_DESC(search_all, "when the module is loaded, look for all mappings that an earlier kernel may have left, not only if there is a sign of it (default: 0)");
+
 /* What a refusal comes to, once for each companion. */
 static void adp_refuse(struct pci_dev *pdev, int devfn, const char *found,
 		       const char *remedy)
@@ -124,6 +128,24 @@ unsigned int adp_companion_look(struct adp_companion *c)
 	return c->devfn;
 }
 
+/*
+ * What an earlier kernel has left is unmapped before anything is mapped, so that
+ * nothing is refused for it. While the function has a driver that waits.
+ */
+static int adp_learn(struct adp_companion *c)
+{
+	bool quiet = adp_claim_quiet(c->pdev, c->devfn);
+	int err;
+
+	if (quiet)
+		adp_left_look(&c->left);
+	err = adp_channel_learn(&c->ch);
+	if (err || !quiet || !c->ch.full)
+		return err;
+	adp_left_search(&c->left);
+	return adp_channel_learn(&c->ch);
+}
+
 static int adp_setup(struct adp_companion *c, u32 max_entries)
 {
 	struct pci_dev *pdev = c->pdev;
@@ -141,9 +163,19 @@ static int adp_setup(struct adp_companion *c, u32 max_entries)
 	err = adp_channel_init(&c->ch, &pdev->dev, c->regs, max_entries,
 			       &c->stats);
 	if (err) {
+		adp_refuse(pdev, c->devfn, c->ch.why, "give the VM more");
+		goto fail;
+	}
+	err = adp_left_init(&c->left, &c->ch, &c->ram, search_all);
+	if (err) {
+		adp_refuse(pdev, c->devfn, "no memory", "give the VM more");
+		goto destroy_channel;
+	}
+	err = adp_learn(c);
+	if (err) {
 		adp_refuse(pdev, c->devfn, c->ch.why,
 			   "use another version of QEMU, or restart the VM");
-		goto fail;
+		goto destroy_left;
 	}
 	err = adp_windows_init(&c->windows, &c->ch, &c->ram, &c->stats,
 			       adp_param_for(mode, adp_mode_names, domain, bus,
@@ -151,7 +183,7 @@ static int adp_setup(struct adp_companion *c, u32 max_entries)
 			       idle_ms);
 	if (err) {
 		adp_refuse(pdev, c->devfn, "no memory", "give the VM more");
-		goto destroy_channel;
+		goto destroy_left;
 	}
 	err = adp_copy_init(&c->copies, &c->windows);
 	if (err) {
@@ -160,10 +192,13 @@ static int adp_setup(struct adp_companion *c, u32 max_entries)
 	}
 	adp_pool_init(&c->pool, &c->windows);
 	adp_bounce_init(&c->bounce, &c->pool);
+	adp_left_serve(&c->left, &c->windows);
 	return 0;
 
 destroy_windows:
 	adp_windows_destroy(&c->windows);
+destroy_left:
+	adp_left_destroy(&c->left);
 destroy_channel:
 	adp_channel_destroy(&c->ch);
 fail:
@@ -174,12 +209,14 @@ fail:
 
 static void adp_teardown(struct adp_companion *c)
 {
+	adp_left_stop(&c->left);
 	adp_bounce_drain(&c->bounce);
 	adp_copy_drain(&c->copies);
 	adp_pool_drain(&c->pool);
 	adp_windows_purge(&c->windows);
 	adp_stats_totals(c);
 	adp_channel_destroy(&c->ch);
+	adp_left_destroy(&c->left);
 	adp_windows_destroy(&c->windows);
 	adp_copy_destroy(&c->copies);
 	adp_ram_free(&c->ram);

@@ -145,6 +145,21 @@ int adp_ram_read(struct adp_ram *ram, const struct adp_ram_range *come,
 }
 
 /**
+ * adp_ram_copy() - the ranges as they are now
+ * @ram: the ranges; the caller sees to it that they are not read meanwhile
+ *
+ * Context: may sleep.
+ * Return: to be freed with kfree(), or NULL.
+ */
+struct adp_ram_map *adp_ram_copy(const struct adp_ram *ram)
+{
+	const struct adp_ram_map *map = rcu_dereference_protected(ram->map, true);
+
+	return map ? kmemdup(map, struct_size(map, range, map->nr), GFP_KERNEL) :
+		     NULL;
+}
+
+/**
  * adp_ram_free() - free the ranges
  * @ram: nobody looks for RAM in it any more
  */

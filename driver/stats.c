@@ -66,6 +66,7 @@ static size_t adp_memory(struct adp_companion *c)
 {
 	return sizeof(*c) + num_possible_cpus() * sizeof(*c->op_stats) +
 	       sizeof(*c->ch.cmd) + c->ch.req_bytes + c->ch.resp_bytes +
+	       (c->left.marker ? PAGE_ALIGN(ADP_HOST_PAGE) : 0) +
 	       READ_ONCE(c->windows.memory);
 }
 
@@ -89,6 +90,8 @@ static int adp_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "retries %llu\n", st.retries);
 	seq_printf(m, "quarantined %llu\n", st.quarantined);
 	seq_printf(m, "coherent_bytes %llu\n", st.coherent_bytes);
+	seq_printf(m, "searched %llu\n", st.searched);
+	seq_printf(m, "recovered %llu\n", st.recovered);
 	seq_printf(m, "map_ops %llu\n", op.map_ops);
 	seq_printf(m, "sg_lists %llu\n", op.sg_lists);
 	seq_printf(m, "sg_entries %llu\n", op.sg_entries);
@@ -247,8 +250,9 @@ void adp_stats_totals(struct adp_companion *c)
 	struct adp_stats st = adp_stats_read(c);
 
 	pci_info(c->pdev,
-		 "totals: doorbells=%llu map_entries=%llu unmap_entries=%llu refused_maps=%llu refused_unmaps=%llu live_mappings=%llu live_bytes=%llu peak_mappings=%llu peak_bytes=%llu\n",
+		 "totals: doorbells=%llu map_entries=%llu unmap_entries=%llu refused_maps=%llu refused_unmaps=%llu live_mappings=%llu live_bytes=%llu peak_mappings=%llu peak_bytes=%llu searched=%llu recovered=%llu\n",
 		 st.doorbells, st.map_entries, st.unmap_entries,
 		 st.refused_maps, st.refused_unmaps, st.live_mappings,
-		 st.live_bytes, st.peak_mappings, st.peak_bytes);
+		 st.live_bytes, st.peak_mappings, st.peak_bytes, st.searched,
+		 st.recovered);
 }

@@ -1315,7 +1315,7 @@ static void adp_window_fail(struct adp_windows *ws, struct adp_window *w)
 
 /*
  * Take over what the host answered for a window: -EAGAIN if it is to be mapped
- * elsewhere.
+ * elsewhere. One that is not mapped at all stays ADP_WINDOW_PENDING.
  */
 static int adp_window_settle(struct adp_windows *ws, struct adp_window *w,
 			     u32 index, u32 *seen, bool last)
@@ -1327,10 +1327,8 @@ static int adp_window_settle(struct adp_windows *ws, struct adp_window *w,
 
 	err = adp_channel_map_result(ws->ch, index, (u64)w->gpa << ADP_SHIFT,
 				     len, &res);
-	if (err && err != -EMSGSIZE) {
-		adp_window_fail(ws, w);
+	if (err && err != -EMSGSIZE)
 		return err;
-	}
 
 	/* Whatever is wrong with it, the host holds it. */
 	if (!adp_window_set_id(ws, w, res.id)) {
@@ -1351,7 +1349,6 @@ static int adp_window_settle(struct adp_windows *ws, struct adp_window *w,
 			goto live;
 		if (err == -EEXIST) {
 			w->wanted = wanted;
-			adp_window_fail(ws, w);
 			adp_channel_break(ws->ch,
 					  "the host assigned %#llx, which is in use",
 					  res.dma_addr);
@@ -1408,11 +1405,12 @@ static void adp_windows_budget(struct adp_windows *ws, struct adp_txn *txn)
 
 /*
  * Send all that a transaction lacks. @again gets the windows that are mapped, but
- * are to be elsewhere, and @seen where the first of them is; @done gets fillers.
+ * are to be elsewhere, and @seen where the first of them is; @done gets fillers;
+ * @refused, if it is not NULL, those that the host has refused.
  */
 static int adp_windows_send(struct adp_windows *ws, struct adp_txn *txn,
 			    struct adp_list *done, struct adp_list *again,
-			    u32 *seen, bool last)
+			    struct adp_list *refused, u32 *seen, bool last)
 {
 	struct adp_channel *ch = ws->ch;
 	int err, ret = 0;
@@ -1444,10 +1442,15 @@ static int adp_windows_send(struct adp_windows *ws, struct adp_txn *txn,
 			bool keep = w->tagged;
 			int e = err;
 
-			if (err)
-				adp_window_fail(ws, w);
-			else
+			if (!err)
 				e = adp_window_settle(ws, w, i++, seen, last);
+			if (e == -ENOSPC && w->state == ADP_WINDOW_PENDING &&
+			    refused && !filler) {
+				adp_list_add(ws, refused, w);
+				continue;
+			}
+			if (e && e != -EAGAIN && w->state == ADP_WINDOW_PENDING)
+				adp_window_fail(ws, w);
 			if (e == -EAGAIN)
 				adp_list_add(ws, again, w);
 			else if (!filler)
@@ -1462,42 +1465,45 @@ static int adp_windows_send(struct adp_windows *ws, struct adp_txn *txn,
 	return ret;
 }
 
-/* Unmap windows that have users, to be mapped again elsewhere. */
-static int adp_windows_recall(struct adp_windows *ws, struct adp_txn *txn,
-			      struct adp_list *again)
+/*
+ * The host has refused windows, although the budget was not used up. Perhaps an
+ * earlier kernel has left mappings that start where they do: unmap those, and
+ * @txn gets the windows again. Or it has left others that take from the budget,
+ * which are looked for in the background.
+ */
+static int adp_windows_recover(struct adp_windows *ws, struct adp_txn *txn,
+			       struct adp_list *refused)
 {
 	struct adp_channel *ch = ws->ch;
-	int ret = 0;
+	int err, ret = 0;
 
-	while (again->first) {
+	while (refused->first) {
 		struct adp_list sent = {};
 		struct adp_window *w;
 		u32 i = 0;
-		int err;
 
 		adp_channel_begin(ch, APPLE_DMA_PCI_CMD_UNMAP);
-		while (again->first) {
-			w = adp_window_at(ws, again->first);
-			if (adp_channel_add_unmap(ch, adp_window_id(ws, w),
+		while (refused->first) {
+			w = adp_window_at(ws, refused->first);
+			if (adp_channel_add_unmap(ch, (u64)w->gpa << ADP_SHIFT,
 						  adp_window_bytes(w)) < 0)
 				break;
-			adp_list_pop(ws, again);
+			adp_list_pop(ws, refused);
 			adp_list_add(ws, &sent, w);
 		}
 
 		err = adp_channel_sync(ch);
 		while ((w = adp_list_pop(ws, &sent))) {
-			if (err || adp_channel_unmap_result(ch, i++,
-							    adp_window_id(ws, w),
-							    adp_window_bytes(w))) {
-				adp_window_retire(ws, w);
-				adp_window_quarantine(ws, w);
-				ret = -ENOSPC;
-			} else {
+			if (!err && adp_channel_search_result(ch, i++)) {
+				ws->left->found++;
 				adp_list_add(ws, &txn->misses, w);
+			} else {
+				adp_window_fail(ws, w);
+				ret = ret ?: err ?: -ENOSPC;
 			}
 		}
 	}
+	__adp_left_suspect(ws->left);
 	return ret;
 }
 
@@ -1536,7 +1542,8 @@ void __adp_windows_abort(struct adp_windows *ws, struct adp_txn *txn)
 int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn)
 {
 	u32 round = ws->lazy ? 0 : ADP_ALIGN_ROUNDS, seen = U32_MAX;
-	struct adp_list done = {}, again = {};
+	struct adp_list done = {}, again = {}, refused = {};
+	bool search = __adp_left_possible(ws->left);
 	int err, ret = 0;
 
 	lockdep_assert_held(&ws->lock);
@@ -1552,15 +1559,23 @@ int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn)
 			adp_windows_arrange(ws, txn, seen);
 		}
 		seen = U32_MAX;
-		err = adp_windows_send(ws, txn, &done, &again, &seen,
-				       round++ == ADP_ALIGN_ROUNDS);
+		err = adp_windows_send(ws, txn, &done, &again,
+				       search ? &refused : NULL, &seen,
+				       round++ >= ADP_ALIGN_ROUNDS);
 		/* With the filler gone it would not be placed there again. */
 		if (ws->filled)
 			seen = U32_MAX;
 		__adp_windows_release(ws, &done);
 		ret = ret ?: err;
-		err = adp_windows_recall(ws, txn, &again);
-		ret = ret ?: err;
+		/* Windows that have users, to be mapped again elsewhere. */
+		if (!adp_windows_unmap(ws, &again, &txn->misses))
+			ret = ret ?: -ENOSPC;
+		/* A host that is asked once answers the same the next time. */
+		if (refused.first) {
+			err = adp_windows_recover(ws, txn, &refused);
+			ret = ret ?: err;
+			search = false;
+		}
 		if (ret)
 			__adp_windows_abort(ws, txn);
 	}
@@ -2068,6 +2083,96 @@ static void adp_windows_trust(struct adp_windows *ws)
 	ws->roomy = adp_fits_budget(ws, total);
 }
 
+/**
+ * adp_windows_refresh() - the host may have more again than it has shown
+ * @ws: windows
+ *
+ * Context: any.
+ */
+void adp_windows_refresh(struct adp_windows *ws)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	adp_windows_trust(ws);
+	spin_unlock_irqrestore(&ws->lock, flags);
+}
+
+/**
+ * __adp_windows_started() - may something of ours be mapped from a start on
+ * @ws: windows
+ * @start: the start
+ *
+ * Context: any; the caller holds the lock.
+ */
+bool __adp_windows_started(struct adp_windows *ws, u64 start)
+{
+	const struct adp_window *w = adp_start_find(ws, start >> ADP_SHIFT);
+
+	return w && w->state != ADP_WINDOW_FAILED;
+}
+
+/* A window, if the host gives it at the first try. */
+static struct adp_window *adp_window_once(struct adp_windows *ws, u64 start,
+					  u64 end)
+{
+	struct adp_list gone = {};
+	struct adp_window *w;
+	unsigned long flags;
+	struct adp_txn txn;
+
+	adp_txn_init(ws, &txn, true);
+	spin_lock_irqsave(&ws->lock, flags);
+	w = __adp_window_get(ws, &txn, start, end, 0);
+	if (!IS_ERR(w) && __adp_windows_commit(ws, &txn)) {
+		__adp_window_put(ws, &gone, w, 1);
+		__adp_windows_release(ws, &gone);
+		w = NULL;
+	}
+	spin_unlock_irqrestore(&ws->lock, flags);
+	return IS_ERR(w) ? NULL : w;
+}
+
+/* Unmap a window that nobody but the caller uses. */
+static void __adp_window_end(struct adp_windows *ws, struct adp_window *w)
+{
+	struct adp_list gone = {};
+
+	atomic_set(&w->refs, 0);
+	adp_window_kill(ws, w);
+	adp_list_add(ws, &gone, w);
+	__adp_windows_release(ws, &gone);
+}
+
+/**
+ * adp_windows_mark() - map what is mapped before all else, and after all else
+ * @ws: windows, none yet
+ * @start: start of a host page, of RAM that is a block of an aligned address' size
+ * @end: its end
+ *
+ * It stays at the address that it gets. Meanwhile the rest of the block is mapped
+ * before it, so that with most platforms the address is the last one of a block,
+ * and what comes behind it is aligned.
+ *
+ * Context: any.
+ * Return: whether the host has.
+ */
+bool adp_windows_mark(struct adp_windows *ws, u64 start, u64 end)
+{
+	u64 block = ADP_HOST_PAGE << (ADP_ALIGN_ORDERS + 1);
+	struct adp_window *rest, *w;
+	unsigned long flags;
+
+	rest = adp_window_once(ws, end, start + block);
+	w = adp_window_once(ws, start, end);
+	spin_lock_irqsave(&ws->lock, flags);
+	if (rest)
+		__adp_window_end(ws, rest);
+	ws->marker = w;
+	spin_unlock_irqrestore(&ws->lock, flags);
+	return w;
+}
+
 static int adp_table_init(struct adp_windows *ws, struct adp_table *t, u32 base,
 			  u32 nr)
 {
@@ -2174,7 +2279,7 @@ unsigned int adp_windows_purge(struct adp_windows *ws)
 		for (found = 0; n < ws->used && found < ADP_RECLAIM_BATCH; n++) {
 			struct adp_window *w = adp_window_at(ws, n);
 
-			if (w->state != ADP_WINDOW_LIVE)
+			if (w->state != ADP_WINDOW_LIVE || w == ws->marker)
 				continue;
 			if (atomic_xchg(&w->refs, 0))
 				left++;
@@ -2187,6 +2292,9 @@ unsigned int adp_windows_purge(struct adp_windows *ws)
 		cond_resched();
 		spin_lock_irqsave(&ws->lock, flags);
 	}
+	if (ws->marker)
+		__adp_window_end(ws, ws->marker);
+	ws->marker = NULL;
 	spin_unlock_irqrestore(&ws->lock, flags);
 	return left;
 }
@@ -2213,7 +2321,7 @@ void adp_windows_revoke(struct adp_windows *ws)
 		adp_channel_begin(ch, APPLE_DMA_PCI_CMD_UNMAP);
 		for (next = n; next < ws->used; next++) {
 			w = adp_window_at(ws, next);
-			if (w->state == ADP_WINDOW_LIVE &&
+			if (w->state == ADP_WINDOW_LIVE && w != ws->marker &&
 			    adp_channel_add_unmap(ch, adp_window_id(ws, w),
 						  adp_window_bytes(w)) < 0)
 				break;
@@ -2222,11 +2330,19 @@ void adp_windows_revoke(struct adp_windows *ws)
 			break;
 		for (i = 0; n < next; n++) {
 			w = adp_window_at(ws, n);
-			if (w->state == ADP_WINDOW_LIVE)
+			if (w->state == ADP_WINDOW_LIVE && w != ws->marker)
 				adp_channel_unmap_result(ch, i++,
 							 adp_window_id(ws, w),
 							 adp_window_bytes(w));
 		}
+	}
+	w = ws->marker;
+	if (w) {
+		adp_channel_begin(ch, APPLE_DMA_PCI_CMD_UNMAP);
+		adp_channel_add_unmap(ch, adp_window_id(ws, w), adp_window_bytes(w));
+		if (!adp_channel_sync(ch))
+			adp_channel_unmap_result(ch, 0, adp_window_id(ws, w),
+						 adp_window_bytes(w));
 	}
 	ch->up = false;
 	adp_channel_break(ch, "the machine is shut down");

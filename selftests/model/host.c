@@ -11,13 +11,15 @@
 
 struct host_mapping host_map[HOST_MAPPINGS];
 u64 host_live_bytes, host_live, host_doorbells, host_stuck, host_entries;
+u64 host_old, host_old_bytes;
 
 static struct host_config cfg;
 static u64 rng;
 static u16 *space; /* number + 1 of the mapping at each page of the address space */
 
 static struct entry {
-	u64 gpa, len, id, size;
+	u64 gpa, len, id, size, mapped;
+	bool old;
 	int err;
 	struct adp_map_result res;
 } batch[ADP_BATCH_MAX];
@@ -52,6 +54,8 @@ void host_init(const struct host_config *config, u64 seed)
 	host_doorbells = 0;
 	host_stuck = 0;
 	host_entries = 0;
+	host_old = 0;
+	host_old_bytes = 0;
 }
 
 const struct host_mapping *host_translate(u64 dma)
@@ -103,6 +107,45 @@ static bool place(u32 pages, u32 *at)
 	return false;
 }
 
+static void host_enter(struct host_mapping *m, u64 gpa, u32 pages, u32 at)
+{
+	u32 i;
+
+	m->used = true;
+	m->stuck = false;
+	m->old = false;
+	m->gpa = gpa;
+	m->len = pages * HOST_PAGE;
+	m->dma = (HOST_BASE + at + taken(0) / 2) * HOST_PAGE;
+	for (i = 0; i < taken(pages); i++)
+		space[at + i] = m - host_map + 1;
+	host_live++;
+	host_live_bytes += m->len;
+	m->id = cfg.odd_ids ? host_random() : m->gpa;
+}
+
+/* What an earlier kernel has left mapped, unless there is no room for it. */
+void host_leave(u64 gpa, u32 pages)
+{
+	struct host_mapping *m = NULL;
+	u32 at, i;
+
+	for (i = 0; i < HOST_MAPPINGS; i++) {
+		if (!host_map[i].used)
+			m = m ?: &host_map[i];
+		else if (host_map[i].gpa == gpa)
+			return;
+	}
+	if (!m || host_live == cfg.max_mappings ||
+	    host_live_bytes + pages * HOST_PAGE > cfg.max_bytes ||
+	    !place(pages, &at))
+		return;
+	host_enter(m, gpa, pages, at);
+	m->old = true;
+	host_old++;
+	host_old_bytes += m->len;
+}
+
 static void host_do_map(struct entry *e)
 {
 	const struct host_mapping *same = NULL;
@@ -112,19 +155,22 @@ static void host_do_map(struct entry *e)
 	if (!e->len || e->gpa % HOST_PAGE || e->len % HOST_PAGE)
 		fail("misaligned MAP of %#llx at %#llx", (long long)e->len,
 		     (long long)e->gpa);
+	if (!host_may_map(e->gpa, e->gpa + e->len))
+		fail("MAP of %#llx at %#llx, which is not RAM that is online",
+		     (long long)e->len, (long long)e->gpa);
 	for (i = 0; i < HOST_MAPPINGS; i++) {
 		if (!host_map[i].used)
 			m = m ?: &host_map[i];
 		else if (host_map[i].gpa == e->gpa)
 			same = &host_map[i];
 	}
-	if (same)
+	if (same && !same->old)
 		fail("second MAP with start %#llx%s", (long long)e->gpa,
 		     same->stuck ? ", which is stuck" : "");
 
 	host_entries++;
 	e->err = -ENOSPC;
-	if (!m || one_in(cfg.refuse) || host_live == cfg.max_mappings)
+	if (!m || same || one_in(cfg.refuse) || host_live == cfg.max_mappings)
 		return;
 	pages = e->len / HOST_PAGE;
 	if (pages > 1 && one_in(cfg.shorten)) {
@@ -139,16 +185,7 @@ static void host_do_map(struct entry *e)
 		return;
 	}
 
-	m->used = true;
-	m->stuck = false;
-	m->gpa = e->gpa;
-	m->len = pages * HOST_PAGE;
-	m->dma = (HOST_BASE + at + taken(0) / 2) * HOST_PAGE;
-	for (i = 0; i < taken(pages); i++)
-		space[at + i] = m - host_map + 1;
-	host_live++;
-	host_live_bytes += m->len;
-	m->id = cfg.odd_ids ? host_random() : m->gpa;
+	host_enter(m, e->gpa, pages, at);
 	e->res.id = m->id;
 	e->res.dma_addr = m->dma;
 	e->res.dma_len = m->len;
@@ -162,20 +199,24 @@ static void host_do_unmap(struct entry *e)
 	for (i = 0; i < HOST_MAPPINGS; i++)
 		if (host_map[i].used && host_map[i].id == e->id)
 			break;
+	e->err = -EIO;
+	e->mapped = 0;
 	if (i == HOST_MAPPINGS)
-		fail("UNMAP of %#llx, which is not mapped", (long long)e->id);
+		return;
 	m = &host_map[i];
 	if (m->stuck)
 		fail("UNMAP of %#llx again after it was refused", (long long)e->id);
-	if (m->len != e->size)
-		fail("UNMAP of %#llx with size %#llx, mapped %#llx",
-		     (long long)e->id, (long long)e->size, (long long)m->len);
-	e->err = 0;
-	if (one_in(cfg.keep)) {
+	e->mapped = m->len;
+	e->old = m->old;
+	if (!m->old && one_in(cfg.keep)) {
 		m->stuck = true;
 		host_stuck++;
-		e->err = -EIO;
 		return;
+	}
+	e->err = 0;
+	if (m->old) {
+		host_old--;
+		host_old_bytes -= m->len;
 	}
 	at = m->dma / HOST_PAGE - HOST_BASE - taken(0) / 2;
 	for (i = 0; i < taken(m->len / HOST_PAGE); i++)
@@ -239,6 +280,7 @@ int adp_channel_map_result(struct adp_channel *ch, u32 index, u64 gpa, u64 len,
 	if (e->err == -ENOSPC)
 		return e->err;
 	*res = e->res;
+	ch->odd_ids |= res->id != gpa;
 	ch->stats->live_mappings++;
 	ch->stats->live_bytes += e->res.dma_len;
 	return e->err;
@@ -251,11 +293,27 @@ int adp_channel_unmap_result(struct adp_channel *ch, u32 index, u64 id,
 
 	if (index >= ch->count || e->id != id)
 		fail("entry %u of the batch is another", index);
+	if (!e->mapped || e->old)
+		fail("UNMAP of %#llx, which is not ours", (long long)e->id);
+	if (e->mapped != size || e->size != size)
+		fail("UNMAP of %#llx with size %#llx, mapped %#llx",
+		     (long long)e->id, (long long)size, (long long)e->mapped);
 	if (!e->err) {
 		ch->stats->live_mappings--;
 		ch->stats->live_bytes -= size;
 	}
 	return e->err;
+}
+
+bool adp_channel_search_result(struct adp_channel *ch, u32 index)
+{
+	struct entry *e = &batch[index];
+
+	if (index >= ch->count)
+		fail("the batch has no entry %u", index);
+	if (e->mapped && !e->old)
+		fail("%#llx was looked for, and is ours", (long long)e->id);
+	return !e->err;
 }
 
 void adp_channel_break(struct adp_channel *ch, const char *fmt, ...)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * As much of the kernel as driver/window.c and driver/ram.c use, for a program
- * in user space with one thread. Sources find this under each kernel header's
+ * As much of the kernel as driver/window.c, leftover.c and ram.c use, for a
+ * program in user space with one thread. Sources find this under each kernel header's
  * name.
  */
 #ifndef ADP_KSHIM_H
@@ -38,6 +38,7 @@ enum dma_data_direction { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, DMA_FROM_DEVICE };
 #define GFP_ATOMIC 0
 #define __GFP_ZERO 0
 #define __GFP_NOWARN 0
+#define __GFP_NORETRY 0
 #define __iomem
 #define __percpu
 #define __printf(a, b) __attribute__((format(printf, a, b)))
@@ -45,13 +46,39 @@ enum dma_data_direction { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, DMA_FROM_DEVICE };
 #define unlikely(x) (x)
 #define READ_ONCE(x) (x)
 #define WRITE_ONCE(x, v) ((x) = (v))
+static inline void barrier(void)
+{
+	__asm__ volatile("" : : : "memory");
+}
+
 #define lockdep_assert_held(l) ((void)(l))
 #define cond_resched() do { } while (0)
 /* With one thread there is nothing to order. */
 #define smp_store_release(p, v) (*(p) = (v))
 /* The same. */
 #define smp_mb__before_atomic() do { } while (0)
+/* One reader, who is never in the way. */
+#define __rcu
+#define rcu_read_lock() do { } while (0)
+#define rcu_read_unlock() do { } while (0)
+#define rcu_dereference(p) (p)
+#define rcu_dereference_protected(p, c) ((void)(c), (p))
+#define synchronize_rcu() do { } while (0)
+static inline void *kshim_replace(void **at, void *value)
+{
+	void *old = *at;
+
+	*at = value;
+	return old;
+}
+
+#define rcu_replace_pointer(ptr, value, c) ((void)(c), kshim_replace((void **)&(ptr), value))
 #define BIT(n) (1UL << (n))
+#define PAGE_SHIFT 12
+#define PHYS_PFN(x) ((x) >> PAGE_SHIFT)
+/* Memory comes and goes by 16 MiB. */
+#define PAGES_PER_SECTION 4096UL
+bool pfn_to_online_page(u64 pfn);
 #define PAGE_SIZE 4096UL
 #define BITS_TO_LONGS(n) (((n) + 63) / 64)
 #define BITS_TO_BYTES(n) (((n) + 7) / 8)
@@ -205,6 +232,9 @@ static inline void queue_delayed_work(void *wq, struct delayed_work *work,
 
 #define cancel_delayed_work_sync(w) ((void)(w))
 #define msecs_to_jiffies(ms) ((unsigned long)(ms))
+/* The clock stands still. */
+#define jiffies 1UL
+#define time_before(a, b) ((long)((a) - (b)) < 0)
 
 #define GOLDEN_RATIO_32 0x61C88647
 #define hash_32(v, bits) ((u32)((u32)(v) * GOLDEN_RATIO_32) >> (32 - (bits)))
@@ -228,6 +258,29 @@ static inline void *kzalloc(size_t size, gfp_t gfp)
 {
 	return shim_alloc(size);
 }
+
+static inline void *kmemdup(const void *p, size_t size, gfp_t gfp)
+{
+	return memcpy(malloc(size), p, size);
+}
+
+/* Where memory is in the guest: see model.c. */
+u64 virt_to_phys(const void *p);
+
+#define is_kdump_kernel() false
+#define MEMREMAP_WB 0
+
+/* There is nothing that is not the guest's own memory. */
+static inline void *memremap(u64 start, size_t size, int flags)
+{
+	return NULL;
+}
+
+static inline void memunmap(void *p)
+{
+}
+
+#define jhash(p, n, init) ((u32)(n) + (init) + *(const u8 *)(p))
 
 /* Pages with something to keep for who owns them. */
 void *alloc_pages_exact(size_t size, gfp_t gfp);

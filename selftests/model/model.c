@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * driver/window.c under random traces, against a model: which mappings the
+ * driver/window.c and leftover.c under random traces, against a model: which mappings the
  * driver above holds, and what the host must hold for them.
  *
  *   model OPERATIONS SEED
@@ -28,6 +28,7 @@ static const struct {
 	bool lazy;
 	bool roomy;
 	u32 no_memory; /* one allocation in so many fails */
+	bool marked; /* the earlier kernel has left a marker */
 } cases[] = {
 	{ "lazy, lowest fit", { 64 << 20, 4096, 4096, PLACE_LOWEST, 8192 }, true, true },
 	{ "lazy, random", { 64 << 20, 4096, 4096, PLACE_RANDOM, 30000 }, true, false },
@@ -49,7 +50,23 @@ static const struct {
 	{ "strict, 4 MiB", { 4 << 20, 4096, 3, PLACE_LOWEST, 8192 } },
 	{ "strict, everything fails", { 8 << 20, 512, 64, PLACE_LOWEST, 8192, 30, 30, 5000 },
 	  .no_memory = 100 },
+	{ "lazy, leftovers", { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .leave = 3000 },
+	  true, true },
+	{ "lazy, leftovers and a marker",
+	  { 64 << 20, 4096, 4096, PLACE_RANDOM, 30000, .leave = 3000 }, true, .marked = true },
+	{ "lazy, nothing but leftovers",
+	  { 16 << 20, 256, 3, PLACE_UNALIGNED, 8192, .leave = 3000 }, true, true },
+	{ "lazy, leftovers with odd names",
+	  { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .odd_ids = true, .leave = 1000 }, true },
+	{ "strict, leftovers", { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .leave = 3000 } },
+	{ "strict, leftovers, a marker, everything fails",
+	  { 8 << 20, 512, 64, PLACE_LOWEST, 8192, 30, 30, 5000, .leave = 3000 },
+	  .no_memory = 100, .marked = true },
 };
+
+/* Where the marker of this kernel is, and that of the earlier one. */
+#define MARKER 0x7800000
+#define OLD_MARKER 0x1c00000
 
 static const struct {
 	const char *name;
@@ -70,10 +87,16 @@ static const struct resource ram[] = {
 	{ 0x40000000, 0x43ffffff },
 };
 
+/* The sections of the last one come and go. */
+#define SECTION ((u64)PAGES_PER_SECTION << PAGE_SHIFT)
+#define PLUGGED 0x40000000ULL
+static bool offline[4];
+
 static struct adp_stats stats;
 static struct adp_channel channel;
 static struct adp_windows ws;
-static struct adp_ram *guest_ram;
+static struct adp_leftovers left;
+static struct adp_ram guest_ram;
 static struct device dev;
 
 static struct held held[HELD];
@@ -82,9 +105,9 @@ static unsigned long step;
 static const char *doing, *name;
 static unsigned int current;
 static u32 no_memory;
-static u64 tally[8]; /* maps, hits, lists, refused, no start, no memory, unmaps, not RAM */
 
-enum { MAPS, HITS, LISTS, FULL, NO_START, NO_MEMORY, UNMAPS, NOT_RAM };
+enum { MAPS, HITS, LISTS, FULL, NO_START, NO_MEMORY, UNMAPS, NOT_RAM, GONE, TALLIES };
+static u64 tally[TALLIES];
 
 void fail(const char *fmt, ...)
 {
@@ -112,11 +135,22 @@ static struct pages {
 	struct page page[8];
 } pages[256];
 
+/* The marker, of a block that is larger. */
+static u64 marker[2048];
+
+u64 virt_to_phys(const void *mem)
+{
+	return mem == marker ? MARKER : 0;
+}
+
 void *alloc_pages_exact(size_t size, gfp_t gfp)
 {
 	struct pages *p = pages;
-	void *mem = shim_alloc(size);
+	void *mem;
 
+	if (size > 1 << 20)
+		return marker;
+	mem = shim_alloc(size);
 	if (!mem)
 		return NULL;
 	while (p->start)
@@ -137,6 +171,8 @@ static struct pages *pages_of(const void *mem)
 
 void free_pages_exact(void *mem, size_t size)
 {
+	if (mem == marker || mem == marker + ARRAY_SIZE(marker))
+		return;
 	pages_of(mem)->start = NULL;
 	free(mem);
 }
@@ -202,25 +238,46 @@ int walk_iomem_res_desc(unsigned long desc, unsigned long flags, u64 start,
 	return 0;
 }
 
+bool pfn_to_online_page(u64 pfn)
+{
+	u64 addr = pfn << PAGE_SHIFT;
+
+	return addr < PLUGGED || !offline[(addr - PLUGGED) / SECTION];
+}
+
 static u64 below(u64 n)
 {
 	return host_random() % n;
 }
 
-/* The RAM whose whole host pages hold all of it: not by way of ram.c. */
-static const struct resource *in_ram(u64 start, u64 end)
+static bool section_overlaps(unsigned int n, u64 start, u64 end)
+{
+	return start < PLUGGED + (n + 1) * SECTION && end > PLUGGED + n * SECTION;
+}
+
+/* Is all of it RAM that is online: not by way of ram.c. */
+static bool in_ram(u64 start, u64 end)
 {
 	unsigned int i;
 
+	for (i = 0; i < ARRAY_SIZE(offline); i++)
+		if (offline[i] && section_overlaps(i, start, end))
+			return false;
 	for (i = 0; i < ARRAY_SIZE(ram); i++)
 		if (start >= ram[i].start && end <= ram[i].end + 1)
-			return &ram[i];
-	return NULL;
+			return true;
+	return false;
+}
+
+/* A host that is asked for what is offline ends the test. */
+bool host_may_map(u64 start, u64 end)
+{
+	return current >= ARRAY_SIZE(cases) || in_ram(start, end);
 }
 
 static unsigned int users(const struct adp_window *w)
 {
-	unsigned int i, n = 0;
+	unsigned int i, n = w == ws.marker;
 
 	for (i = 0; i < nr_held; i++)
 		n += adp_window_holds(w, held[i].dma);
@@ -288,13 +345,14 @@ static void check_all(void)
 			     (long long)w->gpa * HOST, w->state);
 		}
 	}
-	if (live != host_live || live != stats.live_mappings)
+	if (live != host_live - host_old || live != stats.live_mappings)
 		fail("%llu windows, %llu counted, the host has %llu",
 		     (long long)live, (long long)stats.live_mappings,
-		     (long long)host_live);
-	if (stats.live_bytes != host_live_bytes)
+		     (long long)(host_live - host_old));
+	if (stats.live_bytes != host_live_bytes - host_old_bytes)
 		fail("%llu bytes counted, the host has %llu",
-		     (long long)stats.live_bytes, (long long)host_live_bytes);
+		     (long long)stats.live_bytes,
+		     (long long)(host_live_bytes - host_old_bytes));
 	if (stats.quarantined != host_stuck)
 		fail("%llu in quarantine, %llu stuck",
 		     (long long)stats.quarantined, (long long)host_stuck);
@@ -308,10 +366,9 @@ static void check_all(void)
 /* Is every start taken that could serve a request which begins at @start? */
 static void check_no_start(u64 start, u64 end)
 {
-	const struct resource *r = in_ram(start, end);
 	unsigned int tries, i;
 
-	for (tries = 0; tries <= 1024 && start >= r->start; tries++) {
+	for (tries = 0; tries <= 1024 && in_ram(start, end); tries++) {
 		bool taken = false;
 
 		for (i = 0; i < HOST_MAPPINGS; i++)
@@ -342,6 +399,10 @@ static void check_error(int err, u64 start, u64 end, bool list)
 		if (!list)
 			check_no_start(start, end);
 		tally[NO_START]++;
+		break;
+	case -EAGAIN:
+		if (!ws.asleep)
+			fail("nothing sleeps");
 		break;
 	case -ENOMEM:
 		if (!no_memory)
@@ -455,7 +516,7 @@ static void do_list(void)
 		} else {
 			err = __adp_windows_commit(&ws, &txn);
 		}
-		if (!err && plain && !tries && !stats.reclaimed &&
+		if (!err && plain && !tries && !stats.reclaimed && !host_old &&
 		    host_doorbells - bells > DIV_ROUND_UP_ULL(n, cases[current].host.batch))
 			fail("%llu doorbells for a list of %u",
 			     (long long)(host_doorbells - bells), n);
@@ -476,15 +537,10 @@ static void do_list(void)
 		hold(w[i], phys[i], len[i]);
 }
 
-static void do_unmap(void)
+static void drop(struct held *h)
 {
 	struct adp_window *w;
-	struct held *h;
 
-	if (!nr_held)
-		return;
-	doing = "unmap";
-	h = &held[below(nr_held)];
 	w = adp_window_find(&ws, h->dma + below(h->len));
 	if (!w)
 		fail("%#llx is not found", (long long)h->dma);
@@ -492,6 +548,14 @@ static void do_unmap(void)
 		fail("%#llx is not in use", (long long)h->dma);
 	*h = held[--nr_held];
 	tally[UNMAPS]++;
+}
+
+static void do_unmap(void)
+{
+	if (!nr_held)
+		return;
+	doing = "unmap";
+	drop(&held[below(nr_held)]);
 }
 
 static void do_age(void)
@@ -514,10 +578,103 @@ static void do_switch(void)
 		fail("%u idle windows in strict mode", idle());
 }
 
+/* What is mapped of a section. */
+static unsigned int section_mappings(unsigned int n, bool used, bool across)
+{
+	u64 start = PLUGGED + n * SECTION, end = start + SECTION;
+	unsigned int i, j, found = 0;
+
+	for (i = 0; i < HOST_MAPPINGS; i++) {
+		const struct host_mapping *m = &host_map[i];
+		bool held_now = m->stuck;
+
+		if (!m->used || m->old ||
+		    !section_overlaps(n, m->gpa, m->gpa + m->len))
+			continue;
+		for (j = 0; j < nr_held && !held_now; j++)
+			held_now = host_translate(held[j].dma) == m;
+		if (used && !held_now)
+			continue;
+		found += !across || m->stuck || m->gpa < start ||
+			 m->gpa + m->len > end;
+	}
+	return found;
+}
+
+/*
+ * Memory goes offline, or comes back. What the driver above has mapped of it is
+ * unmapped first, as pages are not in use when they go.
+ */
+static void do_memory(void)
+{
+	unsigned int n = below(ARRAY_SIZE(offline)), left, i;
+	struct adp_ram_range r = {
+		PLUGGED + n * SECTION, PLUGGED + (n + 1) * SECTION,
+	};
+	u32 keep = no_memory;
+
+	no_memory = 0;
+	if (offline[n]) {
+		doing = "online";
+		if (adp_ram_read(&guest_ram, &r, NULL))
+			fail("no memory");
+		offline[n] = false;
+		goto out;
+	}
+
+	doing = "offline";
+	left = adp_windows_evict(&ws, r.start, r.end, true);
+	if (left != section_mappings(n, true, true))
+		fail("%u mappings are shared, said to be %u",
+		     section_mappings(n, true, true), left);
+	for (i = 0; i < nr_held;) {
+		if (section_overlaps(n, held[i].phys, held[i].phys + held[i].len))
+			drop(&held[i]);
+		else
+			i++;
+	}
+	left = adp_windows_evict(&ws, r.start, r.end, true);
+	if (left != section_mappings(n, true, true))
+		fail("%u mappings are shared still, said to be %u",
+		     section_mappings(n, true, true), left);
+	if (left)
+		goto out;
+	if (adp_ram_read(&guest_ram, NULL, &r))
+		fail("no memory");
+	offline[n] = true;
+	if (adp_windows_evict(&ws, r.start, r.end, false) ||
+	    section_mappings(n, false, false))
+		fail("%u mappings of it are left", section_mappings(n, false, false));
+	tally[GONE]++;
+out:
+	adp_windows_measure(&ws);
+	no_memory = keep;
+}
+
+/* The companion sleeps: nothing is sent, what is mapped goes on being so. */
+static void do_sleep(void)
+{
+	u64 bells = host_doorbells;
+	unsigned int i, n = 1 + below(40);
+
+	adp_windows_sleep(&ws);
+	for (i = 0; i < n; i++) {
+		if (below(2))
+			do_map();
+		else
+			do_unmap();
+	}
+	doing = "sleep";
+	if (host_doorbells != bells)
+		fail("%llu doorbells", (long long)(host_doorbells - bells));
+	adp_windows_wake(&ws);
+	check_all();
+}
+
 /* The driver above is gone, and may have left things behind. */
 static void do_purge(void)
 {
-	unsigned int n, used = 0, left;
+	unsigned int n, used = 0, found;
 
 	doing = "purge";
 	while (nr_held && below(8))
@@ -525,12 +682,76 @@ static void do_purge(void)
 	for (n = 1; n < ws.used; n++)
 		used += atomic_read(&ws.chunk[n / ADP_WINDOW_CHUNK]
 				    [n % ADP_WINDOW_CHUNK].refs) > 0;
-	left = adp_windows_purge(&ws);
-	if (left != used)
-		fail("%u windows were left, said to be %u", used, left);
+	used -= !!ws.marker;
+	found = adp_windows_purge(&ws);
+	if (found != used)
+		fail("%u windows were left, said to be %u", used, found);
 	nr_held = 0;
-	if (host_live != host_stuck)
-		fail("%llu mappings are left", (long long)host_live);
+	if (host_live - host_old != host_stuck)
+		fail("%llu mappings are left", (long long)(host_live - host_old));
+}
+
+/* The search for what an earlier kernel has left goes on. */
+static void do_search(void)
+{
+	doing = "search";
+	left.work.work.func(&left.work.work);
+	if (left.complete && host_old && !cases[current].host.odd_ids)
+		fail("%llu leftovers were not found", (long long)host_old);
+}
+
+/* What an earlier kernel leaves has the shapes that windows have. */
+static void leave(void)
+{
+	const struct resource *r;
+	u64 start, pages;
+	u32 i;
+
+	if (cases[current].marked)
+		host_leave(OLD_MARKER, 1);
+	for (i = 0; i < cases[current].host.leave; i++) {
+		pages = below(4) ? 1 + below(4) : 16;
+		r = &ram[below(ARRAY_SIZE(ram))];
+		start = round_up(r->start, HOST) +
+			below((r->end + 1 - r->start) / HOST) * HOST;
+		if (!below(4))
+			start = 0x2000000 + below(256) * HOST;
+		if (pages == 16)
+			start = round_down(start, 16 * HOST);
+		/* Only a marker is where markers are. */
+		if (start % (4 << 20) && in_ram(start, start + pages * HOST))
+			host_leave(start, pages);
+	}
+}
+
+/* As a probe does it. */
+static void serve(void)
+{
+	bool some;
+
+	doing = "probe";
+	step = 0;
+	memset(&left, 0, sizeof(left));
+	if (adp_left_init(&left, &channel, &guest_ram, false))
+		fail("no memory");
+	leave();
+	some = host_old;
+	adp_left_look(&left);
+	if (left.wanted && !cases[current].marked)
+		fail("a marker was found");
+	if (cases[current].marked && !left.wanted)
+		fail("the marker was not found");
+	adp_left_serve(&left, &ws);
+	if (cases[current].marked && (!some || host_old))
+		fail("%llu leftovers were not found", (long long)host_old);
+	adp_left_mark(&left);
+}
+
+/* Another driver. */
+static void do_renew(void)
+{
+	do_purge();
+	adp_left_mark(&left);
 }
 
 static void run(unsigned long ops, u64 seed)
@@ -545,16 +766,19 @@ static void run(unsigned long ops, u64 seed)
 	channel.dev = &dev;
 	channel.stats = &stats;
 	channel.dma_min = host_base();
+	channel.batch = cases[current].host.batch;
 	host_init(&cases[current].host, seed);
 	no_memory = 0;
-	guest_ram = adp_ram_read();
-	if (adp_windows_init(&ws, &channel, guest_ram, &stats,
+	memset(offline, 0, sizeof(offline));
+	if (adp_ram_read(&guest_ram, NULL, NULL) ||
+	    adp_windows_init(&ws, &channel, &guest_ram, &stats,
 			     cases[current].lazy, 10000))
 		fail("no memory");
+	name = cases[current].name;
+	serve();
 	ws.roomy = cases[current].roomy;
 	no_memory = cases[current].no_memory;
 
-	name = cases[current].name;
 	for (step = 0; step < ops; step++) {
 		u64 what = below(1000);
 
@@ -563,9 +787,15 @@ static void run(unsigned long ops, u64 seed)
 		if (what < 2)
 			do_age();
 		else if (what < 3 && !below(16))
-			do_purge();
+			do_renew();
 		else if (what < 4 && !below(16) && cases[current].lazy)
 			do_switch();
+		else if (what < 5)
+			do_sleep();
+		else if (what < 6 && !below(4))
+			do_memory();
+		else if (what < 7)
+			do_search();
 		else if (what < 20)
 			do_list();
 		else if (what % 100 < grow)
@@ -577,8 +807,13 @@ static void run(unsigned long ops, u64 seed)
 	}
 	do_purge();
 	check_all();
+	while (!left.complete)
+		do_search();
+	adp_left_destroy(&left);
 	adp_windows_destroy(&ws);
-	free(guest_ram);
+	adp_ram_free(&guest_ram);
+	if (!tally[GONE] && ops >= 100000)
+		fail("no memory has gone");
 	printf("ok %u %s\n", current + 1, cases[current].name);
 	printf("# %llu mapped, %llu without a doorbell, %llu lists, %llu unmapped\n",
 	       (long long)tally[MAPS], (long long)tally[HITS],
@@ -586,8 +821,9 @@ static void run(unsigned long ops, u64 seed)
 	printf("# refused: %llu full, %llu start taken, %llu no memory, %llu not RAM\n",
 	       (long long)tally[FULL], (long long)tally[NO_START],
 	       (long long)tally[NO_MEMORY], (long long)tally[NOT_RAM]);
-	printf("# %llu doorbells, %llu stuck\n", (long long)host_doorbells,
-	       (long long)host_stuck);
+	printf("# %llu doorbells, %llu stuck, memory gone %llu times\n",
+	       (long long)host_doorbells, (long long)host_stuck,
+	       (long long)tally[GONE]);
 }
 
 /*
@@ -613,11 +849,11 @@ static void run_aligned(unsigned int which, unsigned long ops, u64 seed)
 	doing = "aligned";
 	name = aligned_cases[which].name;
 	current = ARRAY_SIZE(cases) + which;
-	guest_ram = calloc(1, sizeof(*guest_ram) + sizeof(guest_ram->range[0]));
-	guest_ram->nr = 1;
-	guest_ram->range[0].start = 0x40000000;
-	guest_ram->range[0].end = 0x140000000;
-	if (adp_windows_init(&ws, &channel, guest_ram, &stats,
+	guest_ram.map = calloc(1, sizeof(*guest_ram.map) + sizeof(struct adp_ram_range));
+	guest_ram.map->nr = 1;
+	guest_ram.map->range[0].start = 0x40000000;
+	guest_ram.map->range[0].end = 0x140000000;
+	if (adp_windows_init(&ws, &channel, &guest_ram, &stats,
 			     !aligned_cases[which].strict, 10000))
 		fail("no memory");
 
@@ -650,7 +886,7 @@ static void run_aligned(unsigned int which, unsigned long ops, u64 seed)
 		do_unmap();
 	adp_windows_purge(&ws);
 	adp_windows_destroy(&ws);
-	free(guest_ram);
+	adp_ram_free(&guest_ram);
 	printf("ok %zu %s\n", ARRAY_SIZE(cases) + which + 1,
 	       aligned_cases[which].name);
 	printf("# %llu of %llu aligned, %llu entries for 100\n", (long long)good,

@@ -74,12 +74,10 @@ void free_pages_exact(void *p, size_t size)
 	free(p);
 }
 
-const struct adp_ram_range *adp_ram_find(const struct adp_ram *ram, u64 start,
-					 u64 end)
+bool adp_ram_find(const struct adp_ram *ram, u64 start, u64 end,
+		  struct adp_ram_range *found)
 {
-	static const struct adp_ram_range all;
-
-	return &all;
+	return true;
 }
 
 struct adp_window *adp_window_map(struct adp_windows *w, u64 start, u64 end,

@@ -53,7 +53,7 @@ static inline s64 atomic64_cmpxchg(atomic64_t *a, s64 old, s64 v)
 
 /* Of what a CPU has, all numbers are 32 bits long. */
 #define SLOTS_CPUS 4
-#define SLOTS_PERCPU 8
+#define SLOTS_PERCPU 1032
 unsigned int slots_cpu(void);
 
 static inline u32 *slots_this(u32 *first)
@@ -68,8 +68,6 @@ static inline u32 *slots_this(u32 *first)
 
 #define PAGE_SIZE 4096UL
 #define HZ 100
-#define jiffies 1UL
-#define time_before(a, b) ((long)((a) - (b)) < 0)
 #define BIT_ULL(n) (1ULL << (n))
 #define GENMASK_ULL(h, l) ((~0ULL >> (63 - (h))) & (~0ULL << (l)))
 #define DMA_MAPPING_ERROR (~(dma_addr_t)0)

@@ -122,6 +122,21 @@ adp_need_edu() {
 	adp_skip "no managed edu device with its driver"
 }
 
+# Finds a managed NVMe drive that may be overwritten, $ADP_NVME or any: $DRIVE, of
+# $MANAGED, and its companion, $COMPANION.
+adp_need_drive() {
+	[ -d /sys/bus/pci/drivers/nvme ] || modprobe nvme 2>/dev/null
+	for COMPANION in $(adp_companions); do
+		MANAGED=$(adp_about "$COMPANION" managed)
+		for adp_dir in "$ADP_PCI/$MANAGED"/nvme/nvme*/nvme*n1; do
+			[ -d "$adp_dir" ] || continue
+			DRIVE=${adp_dir##*/}
+			[ "$ADP_NVME" != any ] && [ "$ADP_NVME" != "$DRIVE" ] || return 0
+		done
+	done
+	adp_skip "no managed NVMe drive is $ADP_NVME"
+}
+
 # Runs the case $*; its last line of output decides: 0, 1, or KSFT_SKIP.
 # What it said is in $RESULT.
 adp_run() {
@@ -199,4 +214,41 @@ adp_program() {
 	"$KSFT_SKIP") ktap_test_skip "$adp_what" ;;
 	*) ktap_test_fail "$adp_what" ;;
 	esac
+}
+
+# adp_until COMMAND...: waits until the command succeeds; gives up in the end.
+adp_until() {
+	adp_tries=600
+	until "$@"; do
+		adp_tries=$((adp_tries - 1))
+		[ $adp_tries -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+# Has function $1 the driver $2, or, without that, none?
+adp_driver_is() {
+	[ "$(adp_driver "$1")" = "$2" ]
+}
+
+# Writes $2 to the file $1 of sysfs, whatever becomes of it.
+adp_sysfs() {
+	echo "$2" 2>/dev/null >"$1"
+}
+
+# The command register of function $1: 2 is memory, 4 bus master.
+adp_command() {
+	od -A n -t u2 -j 4 -N 2 "$ADP_PCI/$1/config" | tr -d ' '
+}
+
+# adp_set_command FUNCTION VALUE
+adp_set_command() {
+	# shellcheck disable=SC2059
+	printf "\\$(printf %o "$2")" |
+		dd of="$ADP_PCI/$1/config" bs=1 seek=4 count=1 conv=notrunc 2>/dev/null
+}
+
+# Is function $1 a bus master?
+adp_is_master() {
+	[ $(($(adp_command "$1") & 4)) -ne 0 ]
 }

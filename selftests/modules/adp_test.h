@@ -23,7 +23,9 @@
 #define ADP_RESULT_SIZE		8192
 #define ADP_ARGS_SIZE		256
 
+struct adp_doze;
 struct adp_list;
+struct adp_plug;
 struct adp_set;
 
 /**
@@ -118,6 +120,8 @@ struct adp_buf {
  * @result: what the last case said
  * @list: scatterlist kept between cases
  * @set: set of mappings kept between cases
+ * @doze: what is tried while the companion sleeps
+ * @plug: mappings of plugged memory kept between cases
  * @buf: buffer kept between cases, for mmap()
  * @misc: /dev/adp_test-<bdf>
  * @dir: debugfs directory
@@ -137,6 +141,8 @@ struct adp_dev {
 	char *result;
 	struct adp_list *list;
 	struct adp_set *set;
+	struct adp_doze *doze;
+	struct adp_plug *plug;
 	struct adp_buf buf;
 	struct miscdevice misc;
 	struct dentry *dir;
@@ -180,6 +186,8 @@ extern const struct adp_case adp_copy_cases[];
 extern const struct adp_case adp_sg_cases[];
 extern const struct adp_case adp_alloc_cases[];
 extern const struct adp_case adp_soak_cases[];
+extern const struct adp_case adp_power_cases[];
+extern const struct adp_case adp_plug_cases[];
 
 /* main.c */
 __printf(2, 3) void adp_say(struct adp_run *run, const char *fmt, ...);
@@ -274,5 +282,13 @@ void adp_buf_free(struct adp_dev *adp, struct adp_buf *buf, enum adp_ctx ctx);
 int adp_buf_mmap(struct adp_dev *adp, struct adp_buf *buf,
 		 struct vm_area_struct *vma);
 void adp_buf_prove(struct adp_run *run, struct adp_buf *buf);
+
+/* power.c */
+int adp_doze_init(void);
+void adp_doze_exit(void);
+void adp_doze_drop(struct adp_dev *adp);
+
+/* plug.c */
+void adp_plug_drop(struct adp_dev *adp);
 
 #endif /* _ADP_TEST_H */

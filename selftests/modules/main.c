@@ -165,6 +165,7 @@ static const struct adp_case *adp_find(const char *name)
 	static const struct adp_case * const all[] = {
 		adp_misc_cases, adp_stream_cases, adp_copy_cases,
 		adp_sg_cases, adp_alloc_cases, adp_soak_cases,
+		adp_power_cases, adp_plug_cases,
 	};
 	const struct adp_case *c;
 	unsigned int i;
@@ -354,6 +355,8 @@ static void adp_remove(struct pci_dev *pdev)
 
 	debugfs_remove_recursive(adp->dir);
 	misc_deregister(&adp->misc);
+	adp_doze_drop(adp);
+	adp_plug_drop(adp);
 	adp_list_drop(adp);
 	adp_set_drop(adp);
 	adp_buf_free(adp, &adp->buf, ADP_PROCESS);
@@ -389,10 +392,15 @@ static int __init adp_init(void)
 {
 	int ret;
 
+	ret = adp_doze_init();
+	if (ret)
+		return ret;
 	adp_root = debugfs_create_dir("adp_test", NULL);
 	ret = pci_register_driver(&adp_driver);
-	if (ret)
+	if (ret) {
 		debugfs_remove_recursive(adp_root);
+		adp_doze_exit();
+	}
 	return ret;
 }
 module_init(adp_init);
@@ -401,6 +409,7 @@ static void __exit adp_exit(void)
 {
 	pci_unregister_driver(&adp_driver);
 	debugfs_remove_recursive(adp_root);
+	adp_doze_exit();
 }
 module_exit(adp_exit);
 

@@ -7,6 +7,7 @@
 #include <linux/ioport.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/pci-p2pdma.h>
 #include <linux/slab.h>
 
 #include "adp_test.h"
@@ -628,6 +629,59 @@ static void adp_case_stray(struct adp_run *run)
 		adp_dev_read(adp, dma, buf, sizeof(buf));
 }
 
+#ifdef CONFIG_PCI_P2PDMA
+/*
+ * Memory of another device is not the guest's: it is refused, whichever way it is
+ * mapped, and the kernel's own peer-to-peer code knows.
+ */
+static void adp_case_p2p(struct adp_run *run)
+{
+	struct adp_dev *adp = run->adp;
+	struct pci_dev *peer = NULL;
+	struct sg_table sgt;
+	dma_addr_t dma;
+	void *buf = NULL;
+	int ret;
+
+	for_each_pci_dev(peer) {
+		buf = pci_alloc_p2pmem(peer, PAGE_SIZE);
+		if (buf)
+			break;
+	}
+	if (!buf) {
+		adp_skip(run, "no device offers memory to others");
+		goto out;
+	}
+	adp_say(run, "memory of %s", pci_name(peer));
+	ret = pci_p2pdma_distance(peer, adp->dev, false);
+	adp_expect(run, ret < 0, "the kernel calls it reachable: %d", ret);
+
+	dma = dma_map_page(adp->dev, virt_to_page(buf), 0, PAGE_SIZE,
+			   DMA_BIDIRECTIONAL);
+	adp_expect(run, dma_mapping_error(adp->dev, dma), "mapped at %pad",
+		   &dma);
+
+	ret = sg_alloc_table(&sgt, 1, GFP_KERNEL);
+	if (ret) {
+		adp_fail(run, "no memory");
+	} else {
+		sg_set_page(sgt.sgl, virt_to_page(buf), PAGE_SIZE, 0);
+		ret = dma_map_sgtable(adp->dev, &sgt, DMA_BIDIRECTIONAL, 0);
+		adp_expect(run, ret, "a list of it is mapped at %pad",
+			   &sg_dma_address(sgt.sgl));
+		sg_free_table(&sgt);
+	}
+	pci_free_p2pmem(peer, buf, PAGE_SIZE);
+out:
+	pci_dev_put(peer);
+}
+#else
+static void adp_case_p2p(struct adp_run *run)
+{
+	adp_skip(run, "the kernel has no CONFIG_PCI_P2PDMA");
+}
+#endif
+
 const struct adp_case adp_misc_cases[] = {
 	{ "ctx", adp_case_ctx },
 	{ "irq", adp_case_irq },
@@ -638,6 +692,7 @@ const struct adp_case adp_misc_cases[] = {
 	{ "edge", adp_case_edge },
 	{ "big", adp_case_big },
 	{ "unknown", adp_case_unknown },
+	{ "p2p", adp_case_p2p },
 	{ "stray", adp_case_stray },
 	{ }
 };

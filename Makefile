@@ -20,8 +20,10 @@ no-headers:
 help:
 	@echo 'On a guest:'
 	@echo '  make                 build the module for the running kernel (KVER=, KDIR= for another)'
-	@echo '  make install         install it with DKMS, for this kernel and the ones to come'
-	@echo '  make uninstall       remove it'
+	@echo '  make install         install it with DKMS, for this kernel and the ones to come, and what loads it early'
+	@echo '  make uninstall       remove both'
+	@echo '  make install-hooks   only what loads it early (DESTDIR=, prefix=/usr; INITRAMFS="initramfs-tools dracut'
+	@echo '                       mkinitcpio" restricts it); make uninstall-hooks removes it'
 	@echo 'On a Debian 12 or 13 machine, in virtual machines (root or sudo for packages and a chroot):'
 	@echo '  make demo            an NVMe drive at work behind the module, verified'
 	@echo '                       (ARCH=arm64 or x86_64, KERNEL=6.1, 6.12, 6.12-16k, newest, newest-16k)'
@@ -64,14 +66,42 @@ bench-pictures:
 	@scripts/setup bench
 	@scripts/bench-plot
 
+# What makes the module come before other drivers, SOURCE:TARGET. The tools that
+# read these files look for them below /usr.
+prefix = /usr
+sysconfdir = /etc
+INITRAMFS = initramfs-tools dracut mkinitcpio
+hooks := modprobe/$(name).conf:$(prefix)/lib/modprobe.d/$(name).conf \
+	udev/79-$(name).rules:$(prefix)/lib/udev/rules.d/79-$(name).rules
+hooks-initramfs-tools := initramfs-tools/hooks/$(name):$(prefix)/share/initramfs-tools/hooks/$(name)
+hooks-dracut := dracut/90$(name)/module-setup.sh:$(prefix)/lib/dracut/modules.d/90$(name)/module-setup.sh
+hooks-mkinitcpio := mkinitcpio/install/$(name):$(prefix)/lib/initcpio/install/$(name) \
+	mkinitcpio/$(name).conf:$(sysconfdir)/mkinitcpio.conf.d/$(name).conf
+hooks += $(foreach i,$(INITRAMFS),$(or $(hooks-$(i)),$(error INITRAMFS: there is no hook for '$(i)')))
+hooks-next := Now make the initramfs again: update-initramfs -u -k all, dracut -f --regenerate-all, or mkinitcpio -P
+hooks-sudo = $(if $(DESTDIR),,$(sudo))
+
+install-hooks:
+	@set -e; for f in $(hooks); do \
+		mode=644; [ ! -x "early/$${f%%:*}" ] || mode=755; \
+		$(hooks-sudo) install -D -p -m $$mode "early/$${f%%:*}" "$(DESTDIR)$${f#*:}"; \
+	done
+	@[ -n "$(DESTDIR)" ] || echo "$(hooks-next)"
+
+uninstall-hooks:
+	$(hooks-sudo) rm -f $(foreach f,$(hooks),"$(DESTDIR)$(lastword $(subst :, ,$(f)))")
+	$(if $(filter dracut,$(INITRAMFS)),-@$(hooks-sudo) rmdir "$(DESTDIR)$(prefix)/lib/dracut/modules.d/90$(name)" 2>/dev/null)
+
 install:
 	@command -v dkms >/dev/null || { echo "install: dkms is missing (Debian: apt install dkms)" >&2; exit 1; }
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && scripts/dist "$$dir" >/dev/null && \
 		tar -x -C "$$dir" -f "$$dir/$(release).tar.gz" && \
 		$(sudo) dkms add "$$dir/$(release)"
+	@$(MAKE) -s --no-print-directory install-hooks >/dev/null
 	$(sudo) dkms install -m $(name) -v $(version) -k $(KVER)
+	@echo "$(hooks-next)"
 
-uninstall:
+uninstall: uninstall-hooks
 	$(sudo) dkms remove -m $(name) -v $(version) --all
 	$(sudo) rm -rf /usr/src/$(release)
 
@@ -84,4 +114,5 @@ clean:
 distclean: clean
 	@scripts/clean cache
 
-.PHONY: default no-headers help module modules demo check bench bench-pictures dist install uninstall update clean distclean
+.PHONY: default no-headers help module modules demo check bench bench-pictures dist install uninstall install-hooks \
+	uninstall-hooks update clean distclean

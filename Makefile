@@ -31,6 +31,7 @@ help:
 	@echo '  make bench           compare with what else there is (QUICK=1: fewer runs; ARCH=, CONTENDER="glob ..."'
 	@echo '                       and BENCH="workload-glob ..." restrict it; STRICT=1: fail if a bar is missed)'
 	@echo '  make bench-pictures  draw the pictures of Documentation/benchmarks.rst from build/bench.json'
+	@echo '  make docs            web pages of the documentation, into build/docs'
 	@echo '  make modules         build the module for all kernels of the tests, into build/modules'
 	@echo '  make update          look for newer kernels and QEMU releases of the same series next time'
 	@echo 'Anywhere:'
@@ -53,6 +54,10 @@ demo:
 
 check:
 	@set -f; scripts/check $(TESTS)
+
+docs:
+	@scripts/setup docs
+	@scripts/docs
 
 dist:
 	@scripts/dist
@@ -114,5 +119,5 @@ clean:
 distclean: clean
 	@scripts/clean cache
 
-.PHONY: default no-headers help module modules demo check bench bench-pictures dist install uninstall install-hooks \
+.PHONY: default no-headers help module modules demo check docs bench bench-pictures dist install uninstall install-hooks \
 	uninstall-hooks update clean distclean

@@ -32,9 +32,12 @@ adp_is "$DRIVER waits for the companion" "$(adp_driver "$FUNCTION")" = ""
 # Without the companion there is nothing to wait for.
 echo 1 >"$ADP_PCI/$COMPANION/remove"
 ktap_test_result "nothing depends any more" eval "! ls $ADP_PCI/$FUNCTION/supplier* >/dev/null 2>&1"
+adp_log_mark
 adp_sysfs "/sys/bus/pci/drivers/$DRIVER/bind" "$FUNCTION"
-adp_is "$DRIVER is probed and gets no DMA" "$(adp_driver "$FUNCTION")" = ""
-adp_is "which it says" "$(adp_log | grep "$FUNCTION" | grep -cE "probe with driver|probe of|no staging|failed")" -ge 1
+# nvme gives up in the background, before 6.4.
+ktap_test_result "$DRIVER is probed and gets no DMA" adp_until adp_driver_is "$FUNCTION" ""
+ktap_test_result "which it says" adp_until eval \
+	"adp_log | grep $FUNCTION | grep -qE 'probe with driver|probe of|probe failure|no staging|failed'"
 
 echo 1 >/sys/bus/pci/rescan
 ktap_test_result "the module comes again" adp_load apple_dma_pci

@@ -404,6 +404,16 @@ struct adp_list {
 	u16 last;
 };
 
+/**
+ * struct adp_piece - memory that is to be mapped together with others
+ * @start: a host page
+ * @window: gets the window that holds it
+ */
+struct adp_piece {
+	u64 start;
+	struct adp_window *window;
+};
+
 /*
  * Beside the time in adp_windows.tick, so that no window's stamp equals it: little
  * is left of the budget, see adp_window_wastes().
@@ -538,6 +548,8 @@ bool adp_window_drop_strict(struct adp_windows *ws, struct adp_window *w,
 			    unsigned int n);
 struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end,
 				  unsigned int order, bool exact);
+int adp_windows_map(struct adp_windows *ws, struct adp_piece *piece,
+		    unsigned int nr, u64 bytes);
 bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w);
 void adp_windows_complain(struct adp_windows *ws, u64 bytes, const char *why);
 void adp_window_set_tag(struct adp_windows *ws, struct adp_window *w, u8 tag);
@@ -789,6 +801,7 @@ struct adp_copies {
 
 int adp_copy_init(struct adp_copies *copies, struct adp_windows *ws);
 void adp_copy_destroy(struct adp_copies *copies);
+bool adp_copy_reserve(struct adp_copies *copies, unsigned int slots);
 dma_addr_t adp_copy_map(struct adp_copies *copies, phys_addr_t phys,
 			size_t size, u64 limit, bool fill);
 int adp_copy_unmap(struct adp_copies *copies, u16 tag, dma_addr_t dma,

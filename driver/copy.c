@@ -149,7 +149,7 @@ static int adp_area_get(struct adp_copy_area *area, u64 word)
 /* Take a slot that is free. Return: its number, or -1. */
 static int adp_copy_get(struct adp_copies *copies, u64 word)
 {
-	/* Pairs with adp_copy_grow(). */
+	/* Pairs with adp_copy_publish(). */
 	unsigned int nr = smp_load_acquire(&copies->nr), i, a;
 	unsigned int n = this_cpu_read(copies->cpu->next);
 	struct adp_copy_area *area;
@@ -188,17 +188,22 @@ static void adp_copy_put(struct adp_copies *copies, unsigned int n)
 	this_cpu_write(copies->cpu->next, n);
 }
 
-/* Where the platform gives less than we believe it has, the pool is modest. */
-static bool adp_copy_may_grow(struct adp_copies *copies)
+/*
+ * How many of the areas that are wanted there may be. Where the platform gives
+ * less than we believe it has, the pool is modest.
+ */
+static unsigned int adp_copy_may_grow(struct adp_copies *copies,
+				      unsigned int wanted)
 {
-	u64 bytes = (READ_ONCE(copies->nr) + 1) * (u64)ADP_AREA_BYTES;
+	u64 most = ADP_COPY_AREAS, have = READ_ONCE(copies->nr);
 
-	if (bytes > ADP_COPY_AREAS * (u64)ADP_AREA_BYTES ||
-	    time_before(jiffies, READ_ONCE(copies->retry)) ||
+	if (time_before(jiffies, READ_ONCE(copies->retry)) ||
 	    READ_ONCE(copies->ws->ch->broken))
-		return false;
-	return !READ_ONCE(copies->ws->stats->refused_maps) ||
-	       bytes <= READ_ONCE(copies->ws->stats->live_bytes) / 4;
+		return 0;
+	if (READ_ONCE(copies->ws->stats->refused_maps))
+		most = min(most, READ_ONCE(copies->ws->stats->live_bytes) / 4 /
+				 ADP_AREA_BYTES);
+	return have < most ? min_t(u64, wanted, most - have) : 0;
 }
 
 static void adp_area_free(struct adp_copies *copies, struct adp_copy_area *area)
@@ -209,56 +214,116 @@ static void adp_area_free(struct adp_copies *copies, struct adp_copy_area *area)
 	kfree(area);
 }
 
-/* One more area. Return: whether there are more slots than before. */
-static bool adp_copy_grow(struct adp_copies *copies)
+/* Memory for an area, which is not mapped yet. */
+static struct adp_copy_area *adp_area_alloc(void)
 {
 	struct adp_copy_area *area;
-	unsigned long flags;
-	phys_addr_t phys;
-	unsigned int n;
-
-	if (!adp_copy_may_grow(copies))
-		return false;
 
 	area = kzalloc(sizeof(*area), GFP_ATOMIC | __GFP_NOWARN);
 	if (!area)
-		goto pause;
+		return NULL;
 	area->cpu = alloc_pages_exact(ADP_AREA_BYTES, GFP_ATOMIC | __GFP_NOWARN |
 				      __GFP_ZERO);
-	if (!area->cpu)
-		goto free_area;
-	phys = virt_to_phys(area->cpu);
-	area->window = adp_window_map(copies->ws, phys, phys + ADP_AREA_BYTES, 0,
-				      true);
-	if (IS_ERR(area->window))
-		goto free_memory;
-	area->dma = adp_window_dma(area->window, phys);
+	if (!area->cpu) {
+		kfree(area);
+		return NULL;
+	}
 	area->spare = true;
+	return area;
+}
+
+/* Let others have slots in new areas. Return: how many of them there was room for. */
+static unsigned int adp_copy_publish(struct adp_copies *copies,
+				     struct adp_copy_area **area, unsigned int nr)
+{
+	unsigned long flags;
+	unsigned int i, n;
 
 	spin_lock_irqsave(&copies->lock, flags);
 	n = copies->nr;
-	if (n < ADP_COPY_AREAS) {
+	nr = min(nr, ADP_COPY_AREAS - n);
+	for (i = 0; i < nr; i++) {
 		/* Whoever has a slot finds the tag. */
-		adp_window_set_tag(copies->ws, area->window, n + 1);
-		copies->area[n] = area;
-		/* Pairs with adp_copy_get() and adp_area_find(). */
-		smp_store_release(&copies->nr, n + 1);
+		adp_window_set_tag(copies->ws, area[i]->window, n + i + 1);
+		copies->area[n + i] = area[i];
 	}
+	/* Pairs with adp_copy_get() and adp_area_find(). */
+	smp_store_release(&copies->nr, n + nr);
 	spin_unlock_irqrestore(&copies->lock, flags);
-	if (n == ADP_COPY_AREAS) {
-		adp_area_free(copies, area);
-		return false;
-	}
-	this_cpu_write(copies->cpu->next, n * ADP_AREA_SLOTS);
-	return true;
+	if (nr)
+		this_cpu_write(copies->cpu->next, n * ADP_AREA_SLOTS);
+	return nr;
+}
 
-free_memory:
-	free_pages_exact(area->cpu, ADP_AREA_BYTES);
-free_area:
-	kfree(area);
-pause:
-	WRITE_ONCE(copies->retry, jiffies + ADP_COPY_PAUSE);
-	return false;
+/*
+ * More areas, with one doorbell; fewer than wanted if there is less memory. Return:
+ * whether there are more slots than before.
+ */
+static bool adp_copy_grow(struct adp_copies *copies, unsigned int wanted)
+{
+	struct adp_growth {
+		struct adp_copy_area *area[ADP_COPY_AREAS];
+		struct adp_piece piece[ADP_COPY_AREAS];
+	} *g;
+	unsigned int nr = 0, used = 0, i;
+	int err = -ENOMEM;
+
+	wanted = adp_copy_may_grow(copies, wanted);
+	if (!wanted)
+		return false;
+
+	g = kmalloc(sizeof(*g), GFP_ATOMIC | __GFP_NOWARN);
+	while (g && nr < wanted && (g->area[nr] = adp_area_alloc())) {
+		g->piece[nr].start = virt_to_phys(g->area[nr]->cpu);
+		nr++;
+	}
+	if (nr)
+		err = adp_windows_map(copies->ws, g->piece, nr, ADP_AREA_BYTES);
+	if (err) {
+		WRITE_ONCE(copies->retry, jiffies + ADP_COPY_PAUSE);
+		for (i = 0; i < nr; i++) {
+			free_pages_exact(g->area[i]->cpu, ADP_AREA_BYTES);
+			kfree(g->area[i]);
+		}
+	} else {
+		for (i = 0; i < nr; i++) {
+			g->area[i]->window = g->piece[i].window;
+			g->area[i]->dma = adp_window_dma(g->piece[i].window,
+							 g->piece[i].start);
+		}
+		used = adp_copy_publish(copies, g->area, nr);
+		for (i = used; i < nr; i++)
+			adp_area_free(copies, g->area[i]);
+	}
+	kfree(g);
+	return used;
+}
+
+/**
+ * adp_copy_reserve() - see to it that there are slots for a long list
+ * @copies: pool
+ * @slots: how many are wanted
+ *
+ * So that the pool does not grow bit by bit, with a doorbell for each. Somebody else
+ * may take them first.
+ *
+ * Context: any.
+ * Return: whether the pool has grown.
+ */
+bool adp_copy_reserve(struct adp_copies *copies, unsigned int slots)
+{
+	/* Pairs with adp_copy_publish(). */
+	unsigned int nr = smp_load_acquire(&copies->nr), spare = 0, a, i;
+
+	if (slots <= ADP_AREA_SLOTS)
+		return false;
+	for (a = 0; a < nr; a++) {
+		for (i = 0; i < ADP_AREA_SLOTS; i++)
+			spare += !atomic64_read(&copies->area[a]->slot[i]);
+		if (spare >= slots)
+			return false;
+	}
+	return adp_copy_grow(copies, DIV_ROUND_UP(slots - spare, ADP_AREA_SLOTS));
 }
 
 /**
@@ -290,7 +355,7 @@ dma_addr_t adp_copy_map(struct adp_copies *copies, phys_addr_t phys,
 		return DMA_MAPPING_ERROR;
 
 	n = adp_copy_get(copies, word);
-	if (unlikely(n < 0) && adp_copy_grow(copies))
+	if (unlikely(n < 0) && adp_copy_grow(copies, 1))
 		n = adp_copy_get(copies, word);
 	if (unlikely(n < 0))
 		return DMA_MAPPING_ERROR;
@@ -318,7 +383,7 @@ static bool adp_area_holds(const struct adp_copy_area *area, u64 dma)
  */
 static int adp_area_find(struct adp_copies *copies, u16 tag, u64 dma)
 {
-	/* Pairs with adp_copy_grow(). */
+	/* Pairs with adp_copy_publish(). */
 	unsigned int nr = smp_load_acquire(&copies->nr), i = tag - 1;
 
 	if (likely(i < nr && adp_area_holds(copies->area[i], dma)))

@@ -132,11 +132,8 @@ static bool adp_may_copy(struct adp_companion *c, phys_addr_t phys, size_t size,
 	return when == ADP_COPY_ALL || dir != DMA_BIDIRECTIONAL;
 }
 
-/*
- * Is a mapping to be copied? In lazy mode the caller asks only about those for
- * which there is no window.
- */
-static bool adp_wants_copy(struct adp_companion *c, phys_addr_t phys,
+/* Is a copy of use? */
+static bool adp_likes_copy(struct adp_companion *c, phys_addr_t phys,
 			   size_t size, enum dma_data_direction dir,
 			   unsigned long attrs)
 {
@@ -145,8 +142,19 @@ static bool adp_wants_copy(struct adp_companion *c, phys_addr_t phys,
 	if (READ_ONCE(c->copy) != ADP_COPY_COLD)
 		return true;
 	/* A driver that skips the sync keeps the mapping and syncs parts. */
-	return !READ_ONCE(c->windows.roomy) &&
-	       !(attrs & DMA_ATTR_SKIP_CPU_SYNC) && adp_copy_pays(c, phys);
+	return !READ_ONCE(c->windows.roomy) && !(attrs & DMA_ATTR_SKIP_CPU_SYNC);
+}
+
+/*
+ * Is a mapping to be copied? In lazy mode the caller asks only about those for
+ * which there is no window.
+ */
+static bool adp_wants_copy(struct adp_companion *c, phys_addr_t phys,
+			   size_t size, enum dma_data_direction dir,
+			   unsigned long attrs)
+{
+	return adp_likes_copy(c, phys, size, dir, attrs) &&
+	       (READ_ONCE(c->copy) != ADP_COPY_COLD || adp_copy_pays(c, phys));
 }
 
 /* A copy in a slot, for a mapping that fits one. */
@@ -426,6 +434,33 @@ static int adp_sg_run(struct scatterlist *sg, int left, u64 start, u64 *end,
 }
 
 /*
+ * Slots for the entries that have nothing yet and may have use for one. Return:
+ * whether that took a doorbell.
+ */
+static bool adp_sg_reserve(struct adp_companion *c, struct scatterlist *sg,
+			   int nents, enum dma_data_direction dir,
+			   unsigned long attrs)
+{
+	unsigned int wanted = 0, order;
+	u64 end;
+	int n;
+
+	for (; nents; nents -= n) {
+		u64 phys = sg_phys(sg);
+
+		n = 1;
+		if (!sg->dma_address)
+			n = adp_sg_run(sg, nents, ADP_HOST_PAGE_DOWN(phys),
+				       &end, &order);
+		wanted += n == 1 && !sg->dma_address &&
+			  adp_likes_copy(c, phys, sg->length, dir, attrs);
+		for (int i = 0; i < n; i++)
+			sg = sg_next(sg);
+	}
+	return adp_copy_reserve(&c->copies, wanted);
+}
+
+/*
  * Copy the small entries that have nothing yet, but those with which a single
  * window would serve their neighbours too. @all: whoever may be copied is. Return:
  * whether none is left.
@@ -434,6 +469,8 @@ static bool adp_sg_copy_small(struct adp_companion *c, struct scatterlist *sg,
 			      int nents, enum dma_data_direction dir,
 			      unsigned long attrs, u64 limit, bool all)
 {
+	/* The doorbell for slots is not worth another one for windows. */
+	bool grown = adp_sg_reserve(c, sg, nents, dir, attrs);
 	unsigned int order;
 	bool left = false;
 	u64 end;
@@ -449,8 +486,10 @@ static bool adp_sg_copy_small(struct adp_companion *c, struct scatterlist *sg,
 		if (!all)
 			n = adp_sg_run(sg, nents, ADP_HOST_PAGE_DOWN(phys),
 				       &end, &order);
-		if (n == 1 && (all ? adp_may_copy(c, phys, sg->length, dir) :
-			       adp_wants_copy(c, phys, sg->length, dir, attrs)))
+		if (n == 1 &&
+		    (all ? adp_may_copy(c, phys, sg->length, dir) :
+		     grown ? adp_likes_copy(c, phys, sg->length, dir, attrs) :
+		     adp_wants_copy(c, phys, sg->length, dir, attrs)))
 			dma = adp_copy(c, phys, sg->length, dir, attrs, limit);
 		if (dma != DMA_MAPPING_ERROR)
 			adp_sg_set_copy(sg, dma);

@@ -1812,6 +1812,58 @@ struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end,
 }
 
 /**
+ * adp_windows_map() - references to mapped windows that hold pieces of memory
+ * @ws: windows
+ * @piece: the pieces
+ * @nr: how many
+ * @bytes: how long each is, whole host pages
+ *
+ * What has to be mapped goes out as one batch, and nothing else is mapped.
+ *
+ * Context: any.
+ * Return: 0; or an error of __adp_window_get() or __adp_windows_commit(), and
+ * there are no references.
+ */
+int adp_windows_map(struct adp_windows *ws, struct adp_piece *piece,
+		    unsigned int nr, u64 bytes)
+{
+	struct adp_txn txn;
+	int err;
+
+	adp_txn_init(ws, &txn, true);
+	do {
+		struct adp_list gone = {};
+		unsigned int got = 0;
+		unsigned long flags;
+
+		err = 0;
+		spin_lock_irqsave(&ws->lock, flags);
+		while (got < nr) {
+			u64 start = piece[got].start;
+			struct adp_window *w;
+
+			w = __adp_window_get(ws, &txn, start, start + bytes, 0);
+			err = PTR_ERR_OR_ZERO(w);
+			if (err)
+				break;
+			piece[got++].window = w;
+		}
+		if (err)
+			__adp_windows_abort(ws, &txn);
+		else
+			err = __adp_windows_commit(ws, &txn);
+		if (err) {
+			while (got)
+				__adp_window_put(ws, &gone, piece[--got].window, 1);
+			__adp_windows_release(ws, &gone);
+		}
+		spin_unlock_irqrestore(&ws->lock, flags);
+	} while (err == -ENOSPC && adp_windows_make_room(ws, &txn));
+
+	return err;
+}
+
+/**
  * adp_window_unmap() - give a reference back
  * @ws: windows
  * @w: window; not to be used afterwards

@@ -91,4 +91,13 @@ adp_is "the pool has gone with the driver" "$(adp_stat "$COMPANION" copy_bytes)"
 adp_is "nothing is mapped" "$(adp_stat "$COMPANION" live_mappings)" -eq 0
 echo "$EDU" >/sys/bus/pci/drivers/adp_test/bind
 copied "it is there again" 1 copy_sync
+
+# It does not grow bit by bit for a long list.
+adp_case "a list of 2000 pages" sg_new n=2000 len=4096 stride=16384
+rung=$(adp_stat "$COMPANION" doorbells)
+copied "mapping the list" 2000 sg_map
+adp_is "one doorbell" "$(adp_stat "$COMPANION" doorbells)" -eq $((rung + 1))
+adp_case "the list is right" sg_check
+adp_case "unmapping the list" sg_unmap
+adp_case "it goes" sg_free
 ktap_finished

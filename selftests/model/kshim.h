@@ -83,6 +83,7 @@ bool pfn_to_online_page(u64 pfn);
 #define BITS_TO_LONGS(n) (((n) + 63) / 64)
 #define BITS_TO_BYTES(n) (((n) + 7) / 8)
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define DIV_ROUND_UP(a, b) (((a) + (b) - 1) / (b))
 #define DIV_ROUND_UP_ULL(a, b) ({ \
 	u64 b_ = (b); \
 	((a) + b_ - 1) / b_; \
@@ -254,6 +255,7 @@ void *shim_xa_next(struct xarray *xa, unsigned long *index);
 /* Fails now and then if told to: see model.c. */
 void *shim_alloc(size_t size);
 
+#define kmalloc kzalloc
 static inline void *kzalloc(size_t size, gfp_t gfp)
 {
 	return shim_alloc(size);

@@ -18,6 +18,8 @@ static struct adp_copies copies;
 static struct adp_windows ws;
 static struct adp_channel channel;
 static struct adp_stats stats;
+/* Calls of adp_windows_map() by this thread. */
+static __thread unsigned int batches;
 static unsigned long ops;
 static pthread_mutex_t grow = PTHREAD_MUTEX_INITIALIZER;
 
@@ -80,16 +82,22 @@ bool adp_ram_find(const struct adp_ram *ram, u64 start, u64 end,
 	return true;
 }
 
-struct adp_window *adp_window_map(struct adp_windows *w, u64 start, u64 end,
-				  unsigned int order, bool exact)
+int adp_windows_map(struct adp_windows *w, struct adp_piece *piece,
+		    unsigned int nr, u64 bytes)
 {
-	struct adp_window *window = calloc(1, sizeof(*window));
+	unsigned int i;
 
-	if (start % ADP_AREA_BYTES || end - start != ADP_AREA_BYTES)
-		die("an area is not what it should be");
-	window->gpa = start >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
-	window->dma = window->gpa + 4096;
-	return window;
+	batches++;
+	for (i = 0; i < nr; i++) {
+		struct adp_window *window = calloc(1, sizeof(*window));
+
+		if (piece[i].start % ADP_AREA_BYTES || bytes != ADP_AREA_BYTES)
+			die("an area is not what it should be");
+		window->gpa = piece[i].start >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
+		window->dma = window->gpa + 4096;
+		piece[i].window = window;
+	}
+	return 0;
 }
 
 bool adp_window_unmap(struct adp_windows *w, struct adp_window *window)
@@ -193,6 +201,36 @@ static void *thread(void *arg)
 	return NULL;
 }
 
+/* What a long list wants comes at once, and is not asked for again. */
+static void reserve(void)
+{
+	static u64 dma[10 * ADP_AREA_SLOTS + 1];
+	u8 *page = aligned_alloc(4096, 4096);
+	unsigned int n, want;
+
+	batches = 0;
+	if (adp_copy_reserve(&copies, ADP_AREA_SLOTS) || copies.nr)
+		die("a short list has slots reserved");
+	for (want = ADP_AREA_SLOTS + 1; want <= ARRAY_SIZE(dma); want += 9 * ADP_AREA_SLOTS) {
+		if (!adp_copy_reserve(&copies, want))
+			die("nothing was reserved");
+		if (copies.nr != DIV_ROUND_UP(want, ADP_AREA_SLOTS))
+			die("too little or too much was reserved");
+	}
+	if (adp_copy_reserve(&copies, ARRAY_SIZE(dma)))
+		die("what is there was reserved again");
+	for (n = 0; n < ARRAY_SIZE(dma); n++)
+		dma[n] = adp_copy_map(&copies, (uintptr_t)page, 4096, U64_MAX, false);
+	if (batches != 2)
+		die("the pool grew bit by bit");
+	if (!adp_copy_reserve(&copies, ADP_COPY_AREAS * ADP_AREA_SLOTS) ||
+	    copies.nr != ADP_COPY_AREAS)
+		die("a list that is too long does not get what there can be");
+	while (n--)
+		adp_copy_unmap(&copies, 0, dma[n], DMA_TO_DEVICE, false);
+	free(page);
+}
+
 /* All slots there can be, in one thread, and none twice. */
 static void fill_up(void)
 {
@@ -237,7 +275,11 @@ int main(int argc, char **argv)
 	ws.lazy = true;
 	if (adp_copy_init(&copies, &ws))
 		return 1;
-	printf("TAP version 13\n1..2\n");
+	printf("TAP version 13\n1..3\n");
+	reserve();
+	if (adp_copy_drain(&copies))
+		die("a slot is in use that nobody has");
+	printf("ok 1 slots that a list has reserved\n");
 	for (i = 0; i < SLOTS_CPUS; i++)
 		if (pthread_create(&threads[i], NULL, thread, (void *)i))
 			return 1;
@@ -248,11 +290,11 @@ int main(int argc, char **argv)
 	printf("# %u areas for %u copies\n", copies.nr, HELD + SLOTS_CPUS);
 	if (copies.nr > 2 * DIV_ROUND_UP_ULL(HELD + SLOTS_CPUS, ADP_AREA_SLOTS))
 		die("the pool is larger than it must be");
-	printf("ok 1 slots, %u threads\n", SLOTS_CPUS);
+	printf("ok 2 slots, %u threads\n", SLOTS_CPUS);
 	fill_up();
 	if (adp_copy_drain(&copies))
 		die("something is left");
 	adp_copy_destroy(&copies);
-	printf("ok 2 slots, all of them\n");
+	printf("ok 3 slots, all of them\n");
 	return 0;
 }

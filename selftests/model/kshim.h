@@ -83,7 +83,7 @@ bool pfn_to_online_page(u64 pfn);
 #define BITS_TO_LONGS(n) (((n) + 63) / 64)
 #define BITS_TO_BYTES(n) (((n) + 7) / 8)
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define DIV_ROUND_UP(a, b) (((a) + (b) - 1) / (b))
+#define DIV_ROUND_UP DIV_ROUND_UP_ULL
 #define DIV_ROUND_UP_ULL(a, b) ({ \
 	u64 b_ = (b); \
 	((a) + b_ - 1) / b_; \

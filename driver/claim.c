@@ -513,13 +513,8 @@ int adp_claim_init(void)
 	return bus_register_notifier(&pci_bus_type, &adp_bus_nb);
 }
 
-/**
- * adp_claim_exit() - undo adp_claim_init()
- *
- * After the last companion has gone. What is closed stays closed, but not by code
- * of ours.
- */
-void adp_claim_exit(void)
+/* Take the ops that refuse away from all functions, and the drivers that have met them. */
+static void adp_forget_refused(void)
 {
 	struct pci_dev *pdev = NULL;
 
@@ -529,7 +524,20 @@ void adp_claim_exit(void)
 		device_release_driver(&pdev->dev);
 		adp_ops_remove(&pdev->dev);
 	}
+}
+
+/**
+ * adp_claim_exit() - undo adp_claim_init()
+ *
+ * After the last companion has gone. What is closed stays closed, but not by code
+ * of ours.
+ */
+void adp_claim_exit(void)
+{
+	adp_forget_refused();
 	bus_unregister_notifier(&pci_bus_type, &adp_bus_nb);
+	/* A driver may have come while the notifier was still there. */
+	adp_forget_refused();
 }
 
 /**

@@ -672,16 +672,15 @@ void adp_unclaim(struct adp_companion *c)
 {
 	struct pci_dev *managed;
 
+	/* The link has seen to this, where the kernel gave us one; else drivers may come again. */
 	mutex_lock(&adp_lock);
-	managed = c->hooked ? pci_dev_get(c->managed) : NULL;
-	mutex_unlock(&adp_lock);
-
-	/* The link has seen to this, where the kernel gave us one. */
-	if (managed)
+	while (c->hooked && c->managed->dev.driver) {
+		managed = pci_dev_get(c->managed);
+		mutex_unlock(&adp_lock);
 		device_release_driver(&managed->dev);
-	pci_dev_put(managed);
-
-	mutex_lock(&adp_lock);
+		pci_dev_put(managed);
+		mutex_lock(&adp_lock);
+	}
 	list_del(&c->node);
 	if (c->managed) {
 		if (!c->managed->dev.driver)

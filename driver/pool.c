@@ -249,13 +249,13 @@ out:
 	return chunk;
 }
 
-/* Add a shared chunk. gen_pool's books are not to be had in atomic context. */
+/* Add a shared chunk. gen_pool's books are to be had only where all is allowed. */
 static bool adp_pool_grow(struct adp_pool *pool, gfp_t gfp)
 {
 	struct adp_chunk *chunk;
 	unsigned long flags;
 
-	if (!gfpflags_allow_blocking(gfp))
+	if ((gfp & GFP_KERNEL) != GFP_KERNEL)
 		return false;
 
 	chunk = adp_chunk_create(pool, ADP_CHUNK_SIZE, gfp);

@@ -14,7 +14,7 @@ adp_case "sizes and masks that the device is told agree" sizes
 adp_case "a merge boundary is kept" merge len=65536 n=16
 adp_case "registers of a device are not mapped" resource
 
-for ctx in process bh irqoff softirq hardirq remote; do
+for ctx in process bh irqoff softirq hardirq remote reclaim; do
 	adp_case "pages and buffers, $ctx" map n=24 "ctx=$ctx"
 	adp_case "buffers that begin in one host page, $ctx" share rounds=2 "ctx=$ctx"
 	adp_case "sync of parts, $ctx" sync "ctx=$ctx"

@@ -36,6 +36,8 @@ struct adp_set;
  * @ADP_SOFTIRQ: a tasklet
  * @ADP_HARDIRQ: an interrupt handler
  * @ADP_REMOTE: another CPU's interrupt handler, in the midst of what that does
+ * @ADP_RECLAIM: a process that frees memory, and may sleep, but not for more memory;
+ *	only lockdep sees a difference
  * @ADP_NR_CTX: how many there are
  */
 enum adp_ctx {
@@ -45,6 +47,7 @@ enum adp_ctx {
 	ADP_SOFTIRQ,
 	ADP_HARDIRQ,
 	ADP_REMOTE,
+	ADP_RECLAIM,
 	ADP_NR_CTX,
 };
 

@@ -6,6 +6,7 @@
 #include <linux/cpumask.h>
 #include <linux/interrupt.h>
 #include <linux/irq_work.h>
+#include <linux/sched/mm.h>
 #include <linux/smp.h>
 
 #include "adp_test.h"
@@ -25,6 +26,7 @@ static const char * const adp_ctx_names[ADP_NR_CTX] = {
 	[ADP_SOFTIRQ] = "softirq",
 	[ADP_HARDIRQ] = "hardirq",
 	[ADP_REMOTE] = "remote",
+	[ADP_RECLAIM] = "reclaim",
 };
 
 const char *adp_ctx_name(enum adp_ctx ctx)
@@ -34,7 +36,14 @@ const char *adp_ctx_name(enum adp_ctx ctx)
 
 gfp_t adp_ctx_gfp(enum adp_ctx ctx)
 {
-	return ctx == ADP_PROCESS ? GFP_KERNEL : GFP_ATOMIC;
+	switch (ctx) {
+	case ADP_PROCESS:
+		return GFP_KERNEL;
+	case ADP_RECLAIM:
+		return GFP_NOIO;
+	default:
+		return GFP_ATOMIC;
+	}
 }
 
 /* Is the caller where it believes to be? */
@@ -42,6 +51,7 @@ bool adp_ctx_is(enum adp_ctx ctx)
 {
 	switch (ctx) {
 	case ADP_PROCESS:
+	case ADP_RECLAIM:
 		return !in_interrupt() && !irqs_disabled();
 	case ADP_BH:
 		return softirq_count() && !irqs_disabled();
@@ -122,6 +132,11 @@ void adp_call(enum adp_ctx ctx, void (*fn)(void *arg), void *arg)
 		cpu = adp_other_cpu();
 		if (smp_call_function_single(cpu, fn, arg, true))
 			adp_call(ADP_HARDIRQ, fn, arg);
+		break;
+	case ADP_RECLAIM:
+		fs_reclaim_acquire(GFP_KERNEL);
+		fn(arg);
+		fs_reclaim_release(GFP_KERNEL);
 		break;
 	default:
 		fn(arg);

@@ -287,8 +287,9 @@ int adp_channel_map_result(struct adp_channel *ch, u32 index, u64 gpa, u64 len,
 		return -EIO;
 	}
 
-	ch->dma_min = min(ch->dma_min, res->dma_addr);
-	ch->dma_max = max(ch->dma_max, res->dma_addr + len - 1);
+	/* Before anybody can have the window: see adp_sg_narrow(). */
+	WRITE_ONCE(ch->dma_min, min(ch->dma_min, res->dma_addr));
+	WRITE_ONCE(ch->dma_max, max(ch->dma_max, res->dma_addr + len - 1));
 	return 0;
 }
 

@@ -68,6 +68,8 @@ static const char *adp_why(int err)
 		return "every start that could serve is taken";
 	case -ENOSPC:
 		return "the host refused";
+	case -EXDEV:
+		return "the platform's addresses cross a boundary that the function cannot";
 	case -ERANGE:
 		return "the platform's address is beyond the function's DMA mask";
 	case -EIO:
@@ -96,7 +98,7 @@ static bool adp_can_bounce(struct adp_companion *c, phys_addr_t phys,
 {
 	if (!c->may_bounce || size > ADP_COHERENT_ALIGN_MAX - PAGE_SIZE)
 		return false;
-	return err == -EEXIST ||
+	return err == -EEXIST || err == -EXDEV ||
 	       (err == -EFAULT &&
 		adp_ram_find(&c->ram, phys, (u64)phys + size, NULL));
 }
@@ -610,23 +612,54 @@ static int adp_sg_get(struct adp_companion *c, struct scatterlist *sgl,
 	}
 }
 
+/* Most functions cannot cross a multiple of 4 GiB within an entry, some not one of 64 KiB. */
+static bool adp_crosses(struct device *dev, u64 at, size_t size)
+{
+	return (at ^ (at + size - 1)) & ~(u64)dma_get_seg_boundary(dev);
+}
+
+/*
+ * An entry that crosses a boundary which its memory does not: a copy does not
+ * either, it is aligned to its size. The window stays if there can be none.
+ */
+static dma_addr_t adp_sg_within(struct device *dev, struct adp_companion *c,
+				struct adp_window *w, phys_addr_t phys,
+				size_t size, u64 limit)
+{
+	dma_addr_t dma = DMA_MAPPING_ERROR;
+
+	if (adp_can_bounce(c, phys, size, -EXDEV))
+		dma = adp_bounce(c, phys, size, limit);
+	if (dma != DMA_MAPPING_ERROR)
+		adp_window_drop(&c->windows, w, 1);
+	return dma;
+}
+
 static u64 adp_unmap_sg_lazy(struct adp_companion *c, struct scatterlist *sgl,
 			     int nents, enum dma_data_direction dir,
 			     unsigned long attrs);
+
+/* Are the addresses of all windows between two boundaries. */
+static bool adp_sg_narrow(struct device *dev, struct adp_companion *c)
+{
+	u64 lowest = READ_ONCE(c->ch.dma_min), highest = READ_ONCE(c->ch.dma_max);
+
+	return !((lowest ^ highest) & ~(u64)dma_get_seg_boundary(dev));
+}
 
 /*
  * Map a list of small pieces that are all in live windows. In strict mode giving
  * back what was taken may cost a doorbell, so there it is not tried.
  */
-static bool adp_sg_warm(struct adp_companion *c, struct scatterlist *sgl,
-			int nents, u64 limit)
+static bool adp_sg_warm(struct device *dev, struct adp_companion *c,
+			struct scatterlist *sgl, int nents, u64 limit)
 {
 	struct adp_windows *ws = &c->windows;
 	struct adp_window *w;
 	struct scatterlist *sg;
 	int i;
 
-	if (!READ_ONCE(ws->lazy))
+	if (!READ_ONCE(ws->lazy) || !adp_sg_narrow(dev, c))
 		return false;
 	for_each_sg(sgl, sg, nents, i) {
 		u64 phys = sg_phys(sg), dma;
@@ -643,7 +676,10 @@ static bool adp_sg_warm(struct adp_companion *c, struct scatterlist *sgl,
 		sg->dma_address = dma;
 		sg_dma_len(sg) = size;
 	}
-	return true;
+	/* A window that is there since may be elsewhere. */
+	if (likely(adp_sg_narrow(dev, c)))
+		return true;
+	goto undo;
 
 drop:
 	if (w)
@@ -690,7 +726,7 @@ static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	this_cpu_inc(c->op_stats->sg_lists);
 	this_cpu_add(c->op_stats->sg_entries, nents);
 	if (!trace_adp_map_sg_enabled() && !(attrs & DMA_ATTR_MMIO) &&
-	    adp_sg_warm(c, sgl, nents, limit))
+	    adp_sg_warm(dev, c, sgl, nents, limit))
 		return nents;
 
 	for_each_sg(sgl, sg, nents, i) {
@@ -718,6 +754,14 @@ static int adp_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 			if (!adp_in_reach(dma, sg->length, limit)) {
 				err = -ERANGE;
 				goto undo;
+			}
+			if (adp_crosses(dev, dma, sg->length) &&
+			    !adp_crosses(dev, sg_phys(sg), sg->length)) {
+				dma = adp_sg_within(dev, c, w, sg_phys(sg),
+						    sg->length, limit);
+				err = -EXDEV;
+				if (dma == DMA_MAPPING_ERROR)
+					goto undo;
 			}
 		} else if (dma == DMA_MAPPING_ERROR) {
 			dma = adp_bounce(c, sg_phys(sg), sg->length, limit);

@@ -27,6 +27,8 @@ for dir in to from both; do
 	adp_case "one direction, $dir" map n=8 "dir=$dir"
 	adp_case "scatterlist in one direction, $dir" sg n=20 "dir=$dir"
 done
+adp_case "segments that do not cross 64 KiB" sg n=20 len=65536 min=65536 stride=65536 boundary=0xffff
+adp_case "segments that do not cross 16 KiB" sg n=20 len=16384 min=9000 stride=16384 boundary=0x3fff
 adp_case "buffers of one byte" map n=6 len=1 exact=1
 adp_case "buffers of 4 MiB" map n=2 len=0x400000 exact=1 dir=both
 adp_case "memory that need not be contiguous" alloc kind=noncontig max=0x40000 n=8

@@ -385,6 +385,23 @@ void adp_list_wrote(struct adp_run *run, struct adp_list *list)
 		   wrong, list->n);
 }
 
+/* No segment crosses what its device cannot. */
+static void adp_list_within(struct adp_run *run, struct adp_list *list)
+{
+	u64 boundary = dma_get_seg_boundary(run->adp->dev);
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(&list->sgt, sg, i) {
+		u64 start = sg_dma_address(sg), last = start + sg_dma_len(sg) - 1;
+
+		if (!adp_expect(run, !((start ^ last) & ~boundary),
+				"segment %u, 0x%llx to 0x%llx, crosses 0x%llx", i,
+				start, last, boundary))
+			return;
+	}
+}
+
 static void adp_list_facts(struct adp_run *run, struct adp_list *list)
 {
 	struct scatterlist *sg;
@@ -398,18 +415,24 @@ static void adp_list_facts(struct adp_run *run, struct adp_list *list)
 	adp_fact(run, "bytes", bytes);
 }
 
-/* Maps a list, proves it both ways, unmaps it. */
+/*
+ * Maps a list, proves it both ways, unmaps it. boundary= is what the device cannot
+ * cross; the list has to heed it.
+ */
 static void adp_case_sg(struct adp_run *run)
 {
 	struct adp_list *list = adp_list_new(run);
+	unsigned long boundary = dma_get_seg_boundary(run->adp->dev);
 
 	if (!list)
 		return;
+	dma_set_seg_boundary(run->adp->dev, adp_arg(run, "boundary", boundary));
 	if (adp_sg_call(run, list, __adp_sg_map)) {
 		adp_fail(run, "%u entries: not mapped", list->n);
 		goto out;
 	}
 	adp_list_facts(run, list);
+	adp_list_within(run, list);
 	if (list->dir != DMA_FROM_DEVICE)
 		adp_list_prove(run, list, false);
 	if (list->dir != DMA_TO_DEVICE)
@@ -433,6 +456,7 @@ static void adp_case_sg(struct adp_run *run)
 	if (list->dir != DMA_TO_DEVICE)
 		adp_list_wrote(run, list);
 out:
+	dma_set_seg_boundary(run->adp->dev, boundary);
 	adp_list_free(list);
 }
 

@@ -56,7 +56,7 @@ TOTALS = re.compile(r"(?:" + DRIVER + r"|adp_naive) ([0-9a-f:.]+): totals: (.*)"
 REFUSED = ("refused-bytes", "refused-mappings", "refused-space", "refused-duplicate", "refused-misaligned",
            "refused-not-ram", "refused-unknown", "refused-injected")
 COUNTERS = ("doorbells", "map-entries", "unmap-entries", "bad-batches", *REFUSED, "live-bytes",
-            "live-mappings", "peak-bytes", "peak-mappings", "stray-accesses")
+            "live-mappings", "peak-bytes", "peak-mappings", "stray-accesses", "hostile-guests", "hostile-answers")
 
 
 class Error(Exception):

@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A host whose answers may be wrong anywhere, another one each time the companion is
+# bound: what is mapped leads where it should, or nothing is mapped. ADP_HOSTS: how many
+# of them; nothing else says that the host is a bad one.
+
+# shellcheck source=adp_lib.sh
+. "$(dirname "$0")/adp_lib.sh"
+adp_start
+[ -n "$ADP_HOSTS" ] || adp_skip "ADP_HOSTS says no number, so the host is a good one"
+adp_need_module
+adp_loaded adp_test || adp_load adp_test || adp_skip "adp_test cannot be loaded"
+COMPANION=$(adp_companions | head -n 1)
+EDU=$(adp_functions $ADP_EDU_ID | head -n 1)
+[ -n "$EDU" ] || adp_skip "no edu device, whose DMA engine the test uses"
+ours=/sys/bus/pci/drivers/apple_dma_pci
+theirs=/sys/bus/pci/drivers/adp_test
+run=$ADP_DEBUGFS/adp_test/$EDU/run
+
+# A case whose verdict may be gone with the driver; the log has it if it is bad.
+attempt() {
+	[ ! -e "$run" ] || adp_sysfs "$run" "$*"
+}
+
+adp_log_mark
+host=0
+refused=0
+served=0
+broken=0
+while [ $host -lt "$ADP_HOSTS" ]; do
+	host=$((host + 1))
+	[ -e "$ours/$COMPANION" ] || adp_sysfs $ours/bind "$COMPANION"
+	if [ ! -e "$ours/$COMPANION" ]; then
+		refused=$((refused + 1))
+		# Nobody sees to it, so it must not be let loose.
+		adp_sysfs $theirs/bind "$EDU"
+		[ ! -e "$theirs/$EDU" ] || ktap_test_fail "a function is loose with host $host"
+		continue
+	fi
+	[ -e "$theirs/$EDU" ] || adp_sysfs $theirs/bind "$EDU"
+	[ ! -e "$theirs/$EDU" ] || served=$((served + 1))
+	attempt "soak ops=40 live=16 mem=0x200000 limits=1 seed=$host"
+	attempt "sg_new n=40 len=4096 stride=0x8000 seed=$host"
+	attempt "sg_map want=any"
+	if grep -qs "^mapped=1" "${run%/run}/result"; then
+		attempt sg_check
+		attempt sg_unmap
+	fi
+	attempt sg_free
+	case $(adp_about "$COMPANION" state) in
+	broken*) broken=$((broken + 1)) ;;
+	esac
+	adp_sysfs $ours/unbind "$COMPANION"
+done
+ktap_print_msg "$host hosts: $refused were refused, $served had a driver served, $broken were given up"
+
+adp_is "nothing led elsewhere" "$(adp_log | grep -c "case failed: soak\|case failed: sg_check")" -eq 0
+adp_is "many a host was served" $served -ge $((host / 4))
+adp_is "some were refused" $refused -ge 1
+adp_is "some were given up" $broken -ge 1
+adp_is "and each of these said why" "$(adp_log | grep -c "apple_dma_pci $COMPANION.*every mapping fails from now on")" -ge 1
+ktap_finished

@@ -512,6 +512,11 @@ def device_tree(args, work, domain):
     return ["-dtb", path]
 
 
+def kernel_image(kernel):
+    unpacked = f"{kernel}/vmlinux"
+    return unpacked if os.path.exists(unpacked) else f"{kernel}/vmlinuz"
+
+
 def command_line(guest, work, kernel, base, qemu):
     accel = os.environ.get("ACCEL", "tcg")
     console = CONSOLE[guest.arch][0]
@@ -529,7 +534,7 @@ def command_line(guest, work, kernel, base, qemu):
             "-name", guest.name, "-L", f"{base}/firmware",
             "-machine", ",".join(filter(None, (machine, guest.machine))),
             "-accel", accel, "-cpu", guest.cpu or cpu, "-smp", str(guest.cpus), "-m", guest.memory,
-            "-kernel", f"{kernel}/vmlinuz", "-initrd", guest.initrd or f"{work}/initramfs", "-append", append.strip(),
+            "-kernel", kernel_image(kernel), "-initrd", guest.initrd or f"{work}/initramfs", "-append", append.strip(),
             "-chardev", f"file,id=console,path={work}/console", "-serial", "chardev:console",
             "-chardev", f"file,id=out,path={work}/out" + (f",input-path={work}/in" if guest.qmp else ""),
             "-serial", "chardev:out",

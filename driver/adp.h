@@ -459,6 +459,9 @@ struct adp_piece {
  *	and at the first of all
  * @raw: lowest gap for the window at the head of the batch, or U32_MAX
  * @filled: there are fillers in the batch
+ * @spare_pages: host pages of the budget that the transaction leaves for fillers
+ *	and for windows that begin lower
+ * @spare_mappings: mappings of the budget that it leaves for fillers
  * @unlucky: requests until alignment is tried again
  * @max_bytes: the budget as it is known, in bytes
  * @max_mappings: the budget as it is known, in mappings
@@ -503,6 +506,8 @@ struct adp_windows {
 	u8 skew[3];
 	u32 raw;
 	bool filled;
+	u32 spare_pages;
+	u32 spare_mappings;
 	unsigned int unlucky;
 	u64 max_bytes;
 	u64 max_mappings;

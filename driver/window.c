@@ -109,11 +109,15 @@
 /* The farthest beyond a gap's start that the platform is believed to place. */
 #define ADP_SKEW_MAX		8
 
-/* Starts that are tried for an aligned address. */
+/* Starts that are tried for an aligned address, where gaps are known and where not. */
 #define ADP_ALIGN_TRIES		32
+#define ADP_LOWER_TRIES		4
 
-/* Fillers for one window, and lengths of each that are tried. */
-#define ADP_FILLERS		4
+/*
+ * Fillers for one window, and lengths of each that are tried. Small gaps often are
+ * many that have held the same before, so that none of them suits.
+ */
+#define ADP_FILLERS		64
 #define ADP_FILLER_TRIES	16
 
 /* How often a window is mapped again elsewhere, for an aligned address. */
@@ -1065,6 +1069,7 @@ static u32 adp_align_search(struct adp_windows *ws, const struct adp_window *w,
 	}
 	if (adp_windows_audit(ws) > div64_u64(ws->max_bytes, share))
 		most = w->pages / ADP_EXTRA_SHARE;
+	most = min(most, ws->spare_pages);
 
 	for (i = 0; i < ADP_ALIGN_TRIES; i++) {
 		*gap = adp_space_gap(ws, from, w->pages + lower);
@@ -1095,6 +1100,7 @@ static void adp_align_lower(struct adp_windows *ws, struct adp_window *w,
 	w->gpa -= lower;
 	w->pages += lower;
 	w->extra += lower;
+	ws->spare_pages -= min(lower, ws->spare_pages);
 	ws->extra_pages += lower;
 	ws->fresh_pages += lower;
 	adp_start_add(ws, w);
@@ -1109,32 +1115,37 @@ static void adp_align_lower(struct adp_windows *ws, struct adp_window *w,
  */
 static unsigned int adp_filler_plan(struct adp_windows *ws,
 				    const struct adp_window *w, u32 from,
-				    u32 *gap, u32 *pages)
+				    u32 *gap, u16 *pages)
 {
-	u32 lowest = *gap, at = *gap, behind = from, len;
+	u32 at = *gap, spare = ws->spare_pages;
+	u32 most = min_t(u32, ADP_FILLERS, ws->spare_mappings), len, rest;
 	unsigned int n, i;
 
-	for (n = 0; n < ADP_FILLERS; n++) {
+	for (n = 0; n < most; n++) {
 		len = adp_align_off(ws, w, adp_gap_dma(ws, at));
 		if (!len)
 			break;
+		rest = find_next_bit(ws->space, ADP_SPACE_PAGES, at) - at;
 		for (i = 0; i < ADP_FILLER_TRIES; i++, len += 2U << w->note) {
-			if (adp_space_gap(ws, from, len) < lowest ||
-			    adp_space_gap(ws, behind, len) != at ||
-			    adp_space_gap(ws, at + len, w->pages) != at + len)
+			if (len > spare || len + w->pages > rest)
+				break;
+			/*
+			 * What is as long as the window goes nowhere before
+			 * here; what is shorter may.
+			 */
+			if (len < w->pages &&
+			    (n || adp_space_gap(ws, from, len) != at))
 				continue;
 			pages[n] = len;
 			*gap = at + len;
 			return n + 1;
 		}
 
-		len = find_next_bit(ws->space, ADP_SPACE_PAGES, at) - at;
-		if (len > ADP_EXTRA_MAX || adp_space_gap(ws, from, len) < lowest ||
-		    adp_space_gap(ws, behind, len) != at)
+		if (rest > min_t(u32, ADP_EXTRA_MAX, spare))
 			return 0;
-		pages[n] = len;
-		behind = at + len;
-		at = adp_space_gap(ws, behind, w->pages);
+		pages[n] = rest;
+		spare -= rest;
+		at = adp_space_gap(ws, at + rest, w->pages);
 		if (at == U32_MAX)
 			return 0;
 	}
@@ -1142,7 +1153,10 @@ static unsigned int adp_filler_plan(struct adp_windows *ws,
 	return adp_align_off(ws, w, adp_gap_dma(ws, at)) ? 0 : n;
 }
 
-/* A window for nobody. In strict mode it is within the memory of another one. */
+/*
+ * A window for nobody. In lazy mode it stays, as an idle one; in strict mode it is
+ * within the memory of another one, and goes when that is mapped.
+ */
 static struct adp_window *adp_align_filler(struct adp_windows *ws,
 					   const struct adp_window *w, u32 pages)
 {
@@ -1179,7 +1193,7 @@ static u32 adp_window_arrange(struct adp_windows *ws, struct adp_txn *txn,
 	u32 gap = adp_space_gap(ws, from, w->pages), lower = 0, off, at;
 	bool skewed = ws->skew[0] || ws->skew[1], evicted = false;
 	struct adp_window *filler;
-	u32 pages[ADP_FILLERS];
+	u16 pages[ADP_FILLERS];
 	unsigned int n, i;
 
 	ws->raw = gap;
@@ -1189,8 +1203,9 @@ static u32 adp_window_arrange(struct adp_windows *ws, struct adp_txn *txn,
 	if (seen != U32_MAX && (gap == U32_MAX || adp_gap_dma(ws, gap) != seen)) {
 		/* Why it was placed there we do not know. It may well be again. */
 		off = adp_align_off(ws, w, seen);
-		for (i = 0; off && ws->lazy && i < ADP_FILLERS && !evicted; i++) {
-			if (adp_align_start(ws, w, off, &evicted)) {
+		for (i = 0; off && ws->lazy && i < ADP_LOWER_TRIES && !evicted; i++) {
+			if (off <= ws->spare_pages &&
+			    adp_align_start(ws, w, off, &evicted)) {
 				adp_align_lower(ws, w, off);
 				break;
 			}
@@ -1212,6 +1227,8 @@ static u32 adp_window_arrange(struct adp_windows *ws, struct adp_txn *txn,
 			if (!filler)
 				break;
 			ws->filled = true;
+			ws->spare_pages -= pages[i];
+			ws->spare_mappings--;
 			adp_list_add(ws, &txn->misses, filler);
 		}
 		if (ws->filled)
@@ -1384,28 +1401,45 @@ static void adp_windows_wind(struct adp_windows *ws)
 	queue_delayed_work(system_freezable_wq, &ws->aging, ws->period);
 }
 
-/* Reclaim before the host refuses. */
+/*
+ * Reclaim before the host refuses. What is spare afterwards can go into aligned
+ * addresses, which have a little made free for them too.
+ */
 static void adp_windows_budget(struct adp_windows *ws, struct adp_txn *txn)
 {
-	u64 bytes = ws->stats->live_bytes, nr = ws->stats->live_mappings;
-	u64 want_bytes = 0, want = 0;
+	u64 bytes, nr, want_bytes = 0, want = 0, spare_bytes = 0, spare = 0;
 	u16 n;
 
 	for (n = txn->misses.first; n; n = adp_window_at(ws, n)->link) {
-		want_bytes += (u64)adp_window_at(ws, n)->pages << ADP_SHIFT;
+		struct adp_window *w = adp_window_at(ws, n);
+
+		want_bytes += adp_window_bytes(w);
 		want++;
+		if (w->note) {
+			spare_bytes = min_t(u64, ADP_EXTRA_MAX << ADP_SHIFT,
+					    ws->max_bytes / ADP_RECLAIM_SHARE);
+			spare = min_t(u64, ADP_FILLERS,
+				      ws->max_mappings / ADP_RECLAIM_SHARE);
+		}
 	}
-	while (bytes + want_bytes > ws->max_bytes || nr + want > ws->max_mappings) {
-		if (!__adp_windows_reclaim(ws))
-			break;
-		bytes = ws->stats->live_bytes;
-		nr = ws->stats->live_mappings;
+	do {
+		bytes = ws->stats->live_bytes + want_bytes;
+		nr = ws->stats->live_mappings + want;
+	} while ((bytes + spare_bytes > ws->max_bytes ||
+		  nr + spare > ws->max_mappings) &&
+		 __adp_windows_reclaim(ws));
+
+	ws->spare_pages = 0;
+	ws->spare_mappings = 0;
+	if (bytes < ws->max_bytes && nr < ws->max_mappings) {
+		ws->spare_pages = (ws->max_bytes - bytes) >> ADP_SHIFT;
+		ws->spare_mappings = ws->max_mappings - nr;
 	}
 }
 
 /*
  * Send all that a transaction lacks. @again gets the windows that are mapped, but
- * are to be elsewhere, and @seen where the first of them is; @done gets fillers;
+ * are to be elsewhere, and @seen where the first of them is; @done, fillers to unmap;
  * @refused, if it is not NULL, those that the host has refused.
  */
 static int adp_windows_send(struct adp_windows *ws, struct adp_txn *txn,
@@ -1458,7 +1492,7 @@ static int adp_windows_send(struct adp_windows *ws, struct adp_txn *txn,
 			else if (w->state == ADP_WINDOW_FAILED)
 				adp_window_free(ws, w);
 			else if (w->state == ADP_WINDOW_PARTIAL ||
-				 (!keep && adp_window_kill(ws, w)))
+				 (!keep && !ws->lazy && adp_window_kill(ws, w)))
 				adp_list_add(ws, done, w);
 		}
 	}
@@ -1562,7 +1596,7 @@ int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn)
 		err = adp_windows_send(ws, txn, &done, &again,
 				       search ? &refused : NULL, &seen,
 				       round++ >= ADP_ALIGN_ROUNDS);
-		/* With the filler gone it would not be placed there again. */
+		/* With the fillers where they are now, it would not be placed there again. */
 		if (ws->filled)
 			seen = U32_MAX;
 		__adp_windows_release(ws, &done);

@@ -22,8 +22,8 @@ help:
 	@echo '  make                 build the module for the running kernel (KVER=, KDIR= for another)'
 	@echo '  make install         install it with DKMS, for this kernel and the ones to come, and what loads it early'
 	@echo '  make uninstall       remove both'
-	@echo '  make install-hooks   only what loads it early (DESTDIR=, prefix=/usr; INITRAMFS="initramfs-tools dracut'
-	@echo '                       mkinitcpio" restricts it); make uninstall-hooks removes it'
+	@echo '  make install-hooks   only what loads it early, and apple-dma-status (DESTDIR=, prefix=/usr; INITRAMFS='
+	@echo '                       "initramfs-tools dracut mkinitcpio" restricts it); make uninstall-hooks removes it'
 	@echo 'On a Debian 12 or 13 machine, in virtual machines (root or sudo for packages and a chroot):'
 	@echo '  make demo            an NVMe drive at work behind the module, verified'
 	@echo '                       (ARCH=arm64 or x86_64, KERNEL=6.1, 6.12, 6.12-16k, newest, newest-16k)'
@@ -91,10 +91,12 @@ install-hooks:
 		mode=644; [ ! -x "early/$${f%%:*}" ] || mode=755; \
 		$(hooks-sudo) install -D -p -m $$mode "early/$${f%%:*}" "$(DESTDIR)$${f#*:}"; \
 	done
+	@$(hooks-sudo) install -D -p -m 755 tools/apple-dma-status "$(DESTDIR)$(prefix)/sbin/apple-dma-status"
 	@[ -n "$(DESTDIR)" ] || echo "$(hooks-next)"
 
 uninstall-hooks:
-	$(hooks-sudo) rm -f $(foreach f,$(hooks),"$(DESTDIR)$(lastword $(subst :, ,$(f)))")
+	$(hooks-sudo) rm -f $(foreach f,$(hooks),"$(DESTDIR)$(lastword $(subst :, ,$(f)))") \
+		"$(DESTDIR)$(prefix)/sbin/apple-dma-status"
 	$(if $(filter dracut,$(INITRAMFS)),-@$(hooks-sudo) rmdir "$(DESTDIR)$(prefix)/lib/dracut/modules.d/90$(name)" 2>/dev/null)
 
 install:

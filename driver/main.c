@@ -407,4 +407,5 @@ module_init(adp_init);
 module_exit(adp_exit);
 
 MODULE_DESCRIPTION("DMA mappings for functions passed through on Apple Silicon");
+MODULE_VERSION(ADP_VERSION);
 MODULE_LICENSE("GPL");

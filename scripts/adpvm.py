@@ -512,9 +512,10 @@ def device_tree(args, work, domain):
     return ["-dtb", path]
 
 
-def kernel_image(kernel):
+def kernel_image(guest, kernel):
+    """What to boot. Firmware that a test brings along may know no PVH, or not how to resume what began so."""
     unpacked = f"{kernel}/vmlinux"
-    return unpacked if os.path.exists(unpacked) else f"{kernel}/vmlinuz"
+    return unpacked if os.path.exists(unpacked) and "-bios" not in guest.qemu_args else f"{kernel}/vmlinuz"
 
 
 def command_line(guest, work, kernel, base, qemu):
@@ -534,7 +535,7 @@ def command_line(guest, work, kernel, base, qemu):
             "-name", guest.name, "-L", f"{base}/firmware",
             "-machine", ",".join(filter(None, (machine, guest.machine))),
             "-accel", accel, "-cpu", guest.cpu or cpu, "-smp", str(guest.cpus), "-m", guest.memory,
-            "-kernel", kernel_image(kernel), "-initrd", guest.initrd or f"{work}/initramfs", "-append", append.strip(),
+            "-kernel", kernel_image(guest, kernel), "-initrd", guest.initrd or f"{work}/initramfs", "-append", append.strip(),
             "-chardev", f"file,id=console,path={work}/console", "-serial", "chardev:console",
             "-chardev", f"file,id=out,path={work}/out" + (f",input-path={work}/in" if guest.qmp else ""),
             "-serial", "chardev:out",

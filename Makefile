@@ -28,6 +28,7 @@ help:
 	@echo '  make demo            an NVMe drive at work behind the module, verified'
 	@echo '                       (ARCH=arm64 or x86_64, KERNEL=6.1, 6.12, 6.12-16k, newest, newest-16k)'
 	@echo '  make check           all tests; TESTS="glob ..." only the VM tests of these names'
+	@echo '  make check-install   make the packages, install, upgrade and remove them'
 	@echo '  make bench           compare with what else there is (QUICK=1: fewer runs; ARCH=, CONTENDER="glob ..."'
 	@echo '                       and BENCH="workload-glob ..." restrict it; STRICT=1: fail if a bar is missed)'
 	@echo '  make bench-pictures  draw the pictures of Documentation/benchmarks.rst from build/bench.json'
@@ -54,6 +55,9 @@ demo:
 
 check:
 	@set -f; scripts/check $(TESTS)
+
+check-install:
+	@scripts/check-install
 
 docs:
 	@scripts/setup docs
@@ -121,5 +125,5 @@ clean:
 distclean: clean
 	@scripts/clean cache
 
-.PHONY: default no-headers help module modules demo check docs bench bench-pictures dist install uninstall install-hooks \
+.PHONY: default no-headers help module modules demo check check-install docs bench bench-pictures dist install uninstall install-hooks \
 	uninstall-hooks update clean distclean

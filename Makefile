@@ -27,7 +27,8 @@ help:
 	@echo 'On a Debian 12 or 13 machine, in virtual machines (root or sudo for packages and a chroot):'
 	@echo '  make demo            an NVMe drive at work behind the module, verified'
 	@echo '                       (ARCH=arm64 or x86_64, KERNEL=6.1, 6.12, 6.12-16k, newest, newest-16k)'
-	@echo '  make check           all tests; TESTS="glob ..." only the VM tests of these names'
+	@echo '  make check           all tests; TESTS="glob ..." only the VM tests of these names; ALL=1: each VM test'
+	@echo '                       on all of its kernels, not on one of them'
 	@echo '  make check-install   make the packages, install, upgrade and remove them'
 	@echo '  make bench           compare with what else there is (QUICK=1: fewer runs; ARCH=, CONTENDER="glob ..."'
 	@echo '                       and BENCH="workload-glob ..." restrict it; STRICT=1: fail if a bar is missed)'
@@ -54,7 +55,7 @@ demo:
 	@scripts/demo
 
 check:
-	@set -f; scripts/check $(TESTS)
+	@set -f; scripts/check $(if $(filter-out 0,$(ALL)),--all) $(TESTS)
 
 check-install:
 	@scripts/check-install

@@ -359,7 +359,7 @@ struct adp_window {
 /**
  * struct adp_fine - which windows the pages of a block are in
  * @id: number of the window by page, 0 if there is none
- * @next: next one that is not in use
+ * @next: adp_fine_entry() of the next one that is not in use
  */
 struct adp_fine {
 	union {
@@ -370,27 +370,35 @@ struct adp_fine {
 
 /**
  * struct adp_leaf - entries of blocks that are far from the others
- * @block: as in struct adp_table
+ * @block: as @entry in struct adp_near
  */
 struct adp_leaf {
 	u32 block[ADP_LEAF_BLOCKS];
 };
 
 /**
+ * struct adp_near - entries of blocks that are close to each other
+ * @nr: blocks
+ * @entry: by block, adp_entry() of a window that has all or some of the block's
+ *	pages, where no other has any; adp_fine_entry(), which has ADP_FINE; or 0
+ */
+struct adp_near {
+	u32 nr;
+	u32 entry[];
+};
+
+/**
  * struct adp_table - from a page to the window that has it
  * @base: number of the first block in @near
- * @nr: blocks in @near
- * @open: those that may be found without the lock: all or, when nothing may, 0
- * @near: by block, the number of a window that has all or some of the block's
- *	pages, where no other has any; ADP_FINE and the number of a struct
- *	adp_fine; or 0
+ * @near: most blocks
+ * @open: those that may be found without the lock: @near or, when nothing may,
+ *	one without blocks
  * @far: struct adp_leaf, for blocks that are elsewhere
  */
 struct adp_table {
 	u32 base;
-	u32 nr;
-	u32 open;
-	u32 *near;
+	struct adp_near *near;
+	const struct adp_near *open;
 	struct xarray far;
 };
 
@@ -443,7 +451,7 @@ struct adp_piece {
  * @free: first free number
  * @used: numbers that have been in use, 0 included
  * @hand: where the search for idle windows goes on
- * @free_fine: first struct adp_fine that is not in use
+ * @free_fine: adp_fine_entry() of the first that is not in use, or 0
  * @used_fine: those that have been in use, 0 included
  * @roomy: all RAM fits the budget, so large windows waste nothing
  * @extra_pages: host pages in windows beyond those that were asked for

@@ -14,35 +14,74 @@ static __always_inline struct adp_window *adp_window_at(struct adp_windows *ws, 
 	return READ_ONCE(ws->chunk[n / ADP_WINDOW_CHUNK]) + n % ADP_WINDOW_CHUNK;
 }
 
+/*
+ * An entry of a table names a window by its chunk and by its place there in bytes,
+ * so that it is found without a multiplication; a struct adp_fine likewise.
+ */
+#define ADP_ENTRY_SHIFT		(PAGE_SHIFT + 3)
+#define ADP_ENTRY_PLACE		(BIT(ADP_ENTRY_SHIFT) - 1)
+#define ADP_FINE_PLACE		(ADP_FINE_CHUNK * sizeof(struct adp_fine) - 1)
+
+static_assert(ADP_WINDOW_CHUNK * sizeof(struct adp_window) <= ADP_ENTRY_PLACE);
+
+static inline u32 adp_entry(u16 number)
+{
+	return number / ADP_WINDOW_CHUNK << ADP_ENTRY_SHIFT |
+	       number % ADP_WINDOW_CHUNK * sizeof(struct adp_window);
+}
+
+static inline u16 adp_entry_number(u32 entry)
+{
+	return (entry >> ADP_ENTRY_SHIFT) * ADP_WINDOW_CHUNK +
+	       (entry & ADP_ENTRY_PLACE) / sizeof(struct adp_window);
+}
+
+static inline u32 adp_fine_entry(u32 number)
+{
+	return ADP_FINE | number * sizeof(struct adp_fine);
+}
+
 static __always_inline struct adp_fine *adp_fine_at(struct adp_windows *ws, u32 entry)
 {
-	u32 n = entry & ~ADP_FINE;
+	/* Subtracted from the index, the flag is part of the array's offset. */
+	unsigned long chunk = entry / (ADP_FINE_PLACE + 1) - ADP_FINE / (ADP_FINE_PLACE + 1);
 
-	return READ_ONCE(ws->fine[n / ADP_FINE_CHUNK]) + n % ADP_FINE_CHUNK;
+	return (void *)READ_ONCE(ws->fine[chunk]) + (entry & ADP_FINE_PLACE);
 }
 
-/* What an entry of a table says of a page: a window that may have it, or 0. */
-static __always_inline u32 adp_entry_window(struct adp_windows *ws, u32 entry,
-					    u32 page)
+/* What an entry of a table says of a page: is there a window that may have it? */
+static __always_inline bool
+adp_entry_window(struct adp_windows *ws, u32 entry, u32 page,
+		 struct adp_window **w)
 {
+	u32 n;
+
 	/* One comparison for the two that are rare: nothing, and ADP_FINE. */
-	if (likely((int)entry > 0))
-		return entry;
+	if (likely((int)entry > 0)) {
+		*w = (void *)READ_ONCE(ws->chunk[entry >> ADP_ENTRY_SHIFT]) +
+		     (entry & ADP_ENTRY_PLACE);
+		return true;
+	}
 	if (!entry)
-		return 0;
-	return READ_ONCE(adp_fine_at(ws, entry)->id[page % ADP_BLOCK_PAGES]);
+		return false;
+	n = READ_ONCE(adp_fine_at(ws, entry)->id[page % ADP_BLOCK_PAGES]);
+	if (unlikely(!n))
+		return false;
+	*w = adp_window_at(ws, n);
+	return true;
 }
 
-/* A window that may have a page of a near block, or 0. */
-static __always_inline u32 adp_table_warm(struct adp_windows *ws,
-					  struct adp_table *t, u32 base,
-					  u32 page)
+/* Is there a window that may have a page of a near block? */
+static __always_inline bool
+adp_table_warm(struct adp_windows *ws, struct adp_table *t, u32 base, u32 page,
+	       struct adp_window **w)
 {
+	const struct adp_near *open = READ_ONCE(t->open);
 	u32 n = (page >> ADP_BLOCK_SHIFT) - base;
 
-	if (unlikely(n >= READ_ONCE(t->open)))
-		return 0;
-	return adp_entry_window(ws, READ_ONCE(t->near[n]), page);
+	if (unlikely(n >= open->nr))
+		return false;
+	return adp_entry_window(ws, READ_ONCE(open->entry[n]), page, w);
 }
 
 /**
@@ -123,14 +162,11 @@ static __always_inline bool adp_window_try(struct adp_windows *ws, u64 start,
 {
 	struct adp_window *w;
 	u32 page = start >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
-	u32 n, tick;
+	u32 tick;
 
 	*ref = NULL;
-	n = adp_table_warm(ws, &ws->by_gpa, 0, page);
-	if (unlikely(!n))
+	if (unlikely(!adp_table_warm(ws, &ws->by_gpa, 0, page, &w)))
 		return false;
-
-	w = adp_window_at(ws, n);
 	if (unlikely(atomic_fetch_inc_acquire(&w->refs) < 0)) {
 		atomic_dec(&w->refs);
 		return false;
@@ -190,15 +226,15 @@ static __always_inline bool adp_window_drop_lazy(struct adp_windows *ws, u64 dma
 {
 	u32 page = dma >> APPLE_DMA_PCI_HOST_PAGE_SHIFT;
 	struct adp_window *w;
-	u32 n;
 
-	n = adp_table_warm(ws, &ws->by_dma, ws->by_dma.base, page);
-	if (unlikely(!n))
+	if (unlikely(!adp_table_warm(ws, &ws->by_dma, ws->by_dma.base, page, &w) ||
+		     w->tagged || !adp_window_holds(w, dma)))
 		return false;
-	w = adp_window_at(ws, n);
-	if (unlikely(w->tagged || !adp_window_holds(w, dma)))
-		return false;
-	if (likely(atomic_fetch_dec_release(&w->refs) > 0))
+	/*
+	 * Release would be enough. This has it for all kernels, and the processor's
+	 * flags say the result.
+	 */
+	if (likely(!atomic_add_negative(-1, &w->refs)))
 		return true;
 	atomic_inc(&w->refs);
 	return false;

@@ -183,12 +183,12 @@ static u32 adp_fine_new(struct adp_windows *ws)
 {
 	unsigned int c = ws->used_fine / ADP_FINE_CHUNK;
 	struct adp_fine *chunk;
-	u32 n = ws->free_fine;
+	u32 entry = ws->free_fine;
 
-	if (n) {
-		ws->free_fine = adp_fine_at(ws, n)->next;
-		memset(adp_fine_at(ws, n), 0, sizeof(*chunk));
-		return ADP_FINE | n;
+	if (entry) {
+		ws->free_fine = adp_fine_at(ws, entry)->next;
+		memset(adp_fine_at(ws, entry), 0, sizeof(*chunk));
+		return entry;
 	}
 	if (ws->used_fine == ADP_FINE_IDS)
 		return 0;
@@ -199,14 +199,22 @@ static u32 adp_fine_new(struct adp_windows *ws)
 		/* Pairs with READ_ONCE() in adp_fine_at(). */
 		smp_store_release(&ws->fine[c], chunk);
 	}
-	return ADP_FINE | ws->used_fine++;
+	return adp_fine_entry(ws->used_fine++);
 }
 
 /* Who still reads it finds a window that is not the one it looks for. */
 static void adp_fine_free(struct adp_windows *ws, u32 entry)
 {
 	adp_fine_at(ws, entry)->next = ws->free_fine;
-	ws->free_fine = entry & ~ADP_FINE;
+	ws->free_fine = entry;
+}
+
+/* Whether near blocks are found without the lock. */
+static void adp_table_open(struct adp_table *t, bool open)
+{
+	static const struct adp_near none;
+
+	WRITE_ONCE(t->open, open ? t->near : &none);
 }
 
 /* The entry of a block, or NULL if there is none. */
@@ -215,8 +223,8 @@ static u32 *adp_block_at(struct adp_table *t, u32 page)
 	u32 n = (page >> ADP_BLOCK_SHIFT) - t->base;
 	struct adp_leaf *leaf;
 
-	if (likely(n < t->nr))
-		return &t->near[n];
+	if (likely(n < t->near->nr))
+		return &t->near->entry[n];
 	leaf = xa_load(&t->far, page >> (ADP_BLOCK_SHIFT + ADP_LEAF_SHIFT));
 	if (!leaf)
 		return NULL;
@@ -243,11 +251,14 @@ static u32 *adp_block_get(struct adp_windows *ws, struct adp_table *t, u32 page)
 	return adp_block_at(t, page);
 }
 
-static u16 adp_table_get(struct adp_windows *ws, struct adp_table *t, u32 page)
+static struct adp_window *adp_table_get(struct adp_windows *ws,
+					struct adp_table *t, u32 page)
 {
 	u32 *block = adp_block_at(t, page);
+	struct adp_window *w;
 
-	return block ? adp_entry_window(ws, READ_ONCE(*block), page) : 0;
+	return block && adp_entry_window(ws, READ_ONCE(*block), page, &w) ?
+	       w : NULL;
 }
 
 static u32 adp_window_first(struct adp_windows *ws, struct adp_table *t,
@@ -277,17 +288,17 @@ static u32 adp_block_split(struct adp_windows *ws, struct adp_table *t,
 static int adp_block_set(struct adp_windows *ws, struct adp_table *t, u32 *p,
 			 u32 first, u32 end, u16 number)
 {
+	u32 entry = *p, whole = adp_entry(number), page;
 	struct adp_fine *fine;
-	u32 entry = *p, page;
 
-	if (end - first == ADP_BLOCK_PAGES || !entry || entry == number) {
-		WRITE_ONCE(*p, number);
+	if (end - first == ADP_BLOCK_PAGES || !entry || entry == whole) {
+		WRITE_ONCE(*p, whole);
 		if (entry & ADP_FINE)
 			adp_fine_free(ws, entry);
 		return 0;
 	}
 	if (!(entry & ADP_FINE)) {
-		entry = adp_block_split(ws, t, entry,
+		entry = adp_block_split(ws, t, adp_entry_number(entry),
 					round_down(first, ADP_BLOCK_PAGES));
 		if (!entry)
 			return -ENOMEM;
@@ -308,7 +319,7 @@ static void adp_block_clear(struct adp_windows *ws, u32 *p, u32 first, u32 end,
 	bool several = false;
 	u16 other = 0;
 
-	if (entry == number)
+	if (entry == adp_entry(number))
 		WRITE_ONCE(*p, 0);
 	if (!(entry & ADP_FINE))
 		return;
@@ -322,7 +333,7 @@ static void adp_block_clear(struct adp_windows *ws, u32 *p, u32 first, u32 end,
 	}
 	if (several)
 		return;
-	WRITE_ONCE(*p, other);
+	WRITE_ONCE(*p, adp_entry(other));
 	adp_fine_free(ws, entry);
 }
 
@@ -366,10 +377,9 @@ static int adp_table_set(struct adp_windows *ws, struct adp_table *t,
 static struct adp_window *adp_table_find(struct adp_windows *ws,
 					 struct adp_table *t, u32 page)
 {
-	u16 n = adp_table_get(ws, t, page);
-	struct adp_window *w = adp_window_at(ws, n);
+	struct adp_window *w = adp_table_get(ws, t, page);
 
-	return n && page - adp_window_first(ws, t, w) < w->pages ? w : NULL;
+	return w && page - adp_window_first(ws, t, w) < w->pages ? w : NULL;
 }
 
 /* Is an address of a window in use. */
@@ -624,7 +634,7 @@ static void adp_windows_heed(struct adp_windows *ws)
 	if (ws->tick != tick)
 		WRITE_ONCE(ws->tick, tick);
 	if (unlikely(ws->ch->broken))
-		WRITE_ONCE(ws->by_gpa.open, 0);
+		adp_table_open(&ws->by_gpa, false);
 }
 
 /**
@@ -639,7 +649,7 @@ void adp_windows_open(struct adp_windows *ws, bool open)
 	unsigned long flags;
 
 	spin_lock_irqsave(&ws->lock, flags);
-	WRITE_ONCE(ws->by_gpa.open, open ? ws->by_gpa.nr : 0);
+	adp_table_open(&ws->by_gpa, open);
 	adp_windows_heed(ws);
 	spin_unlock_irqrestore(&ws->lock, flags);
 }
@@ -905,7 +915,6 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 	struct adp_window *w;
 	unsigned int tries;
 	bool spare;
-	u16 n;
 
 	lockdep_assert_held(&ws->lock);
 
@@ -927,12 +936,11 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 			WRITE_ONCE(ws->luck, 1);
 		}
 	}
-	n = adp_table_get(ws, &ws->by_gpa, start >> ADP_SHIFT);
-	w = adp_window_at(ws, n);
-	spare = n && ws->tick & ADP_TICK_THRIFTY && !ws->asleep &&
+	w = adp_table_get(ws, &ws->by_gpa, start >> ADP_SHIFT);
+	spare = w && ws->tick & ADP_TICK_THRIFTY && !ws->asleep &&
 		w->state == ADP_WINDOW_LIVE && !atomic_read(&w->refs) &&
 		adp_window_wastes(w, start, end);
-	if (n && !spare && adp_window_join(w, start, end, order))
+	if (w && !spare && adp_window_join(w, start, end, order))
 		return w;
 	if (ws->asleep)
 		return ERR_PTR(-EAGAIN);
@@ -1690,11 +1698,9 @@ struct adp_window *adp_window_find(struct adp_windows *ws, u64 dma)
 {
 	struct adp_window *w;
 	unsigned long flags;
-	u16 n;
 
-	n = adp_table_get(ws, &ws->by_dma, dma >> ADP_SHIFT);
-	w = adp_window_at(ws, n);
-	if (likely(n && atomic_read(&w->refs) > 0 && adp_window_holds(w, dma)))
+	w = adp_table_get(ws, &ws->by_dma, dma >> ADP_SHIFT);
+	if (likely(w && atomic_read(&w->refs) > 0 && adp_window_holds(w, dma)))
 		return w;
 
 	spin_lock_irqsave(&ws->lock, flags);
@@ -1960,7 +1966,7 @@ void adp_windows_set_lazy(struct adp_windows *ws, bool lazy)
 
 	spin_lock_irqsave(&ws->lock, flags);
 	WRITE_ONCE(ws->lazy, lazy);
-	WRITE_ONCE(ws->by_dma.open, lazy ? ws->by_dma.nr : 0);
+	adp_table_open(&ws->by_dma, lazy);
 	spin_unlock_irqrestore(&ws->lock, flags);
 	if (lazy)
 		return;
@@ -2262,13 +2268,17 @@ bool adp_windows_mark(struct adp_windows *ws, u64 start, u64 end)
 static int adp_table_init(struct adp_windows *ws, struct adp_table *t, u32 base,
 			  u32 nr)
 {
+	struct adp_near *near = kvzalloc(struct_size(near, entry, nr), GFP_KERNEL);
+
 	xa_init(&t->far);
+	t->near = near;
+	if (!near)
+		return -ENOMEM;
+	near->nr = nr;
 	t->base = base;
-	t->nr = nr;
-	t->open = nr;
-	t->near = kvcalloc(nr, sizeof(*t->near), GFP_KERNEL);
-	ws->memory += nr * sizeof(*t->near);
-	return t->near ? 0 : -ENOMEM;
+	adp_table_open(t, true);
+	ws->memory += struct_size(near, entry, nr);
+	return 0;
 }
 
 static void adp_table_destroy(struct adp_table *t)
@@ -2329,7 +2339,7 @@ int adp_windows_init(struct adp_windows *ws, struct adp_channel *ch,
 			     block - min(block, (u32)ADP_NEAR_BLOCKS / 8),
 			     ADP_NEAR_BLOCKS) ?: err;
 	if (!lazy)
-		ws->by_dma.open = 0;
+		adp_table_open(&ws->by_dma, false);
 	ws->space = kvcalloc(BITS_TO_LONGS(ADP_SPACE_PAGES),
 			     sizeof(*ws->space), GFP_KERNEL);
 	ws->starts = kvcalloc(1U << ADP_START_BITS, sizeof(*ws->starts),

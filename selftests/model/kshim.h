@@ -7,6 +7,7 @@
 #ifndef ADP_KSHIM_H
 #define ADP_KSHIM_H
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -154,6 +155,11 @@ static inline int atomic_fetch_add(int n, atomic_t *a)
 	return a->counter - n;
 }
 
+static inline bool atomic_add_negative(int n, atomic_t *a)
+{
+	return atomic_fetch_add(n, a) + n < 0;
+}
+
 static inline int atomic_xchg(atomic_t *a, int v)
 {
 	int old = a->counter;
@@ -185,7 +191,6 @@ static inline bool atomic_try_cmpxchg_release(atomic_t *a, int *old, int v)
 #define atomic_dec(a) atomic_add(-1, a)
 #define atomic_fetch_inc_acquire(a) atomic_fetch_add(1, a)
 #define atomic_fetch_sub_release(n, a) atomic_fetch_add(-(int)(n), a)
-#define atomic_fetch_dec_release(a) atomic_fetch_add(-1, a)
 
 struct shim_lock { int held; };
 #define spinlock_t struct shim_lock
@@ -334,6 +339,7 @@ static inline void bitmap_clear(unsigned long *map, unsigned int n,
 		map[n / 64] &= ~BIT(n % 64);
 }
 
+#define kvzalloc kzalloc
 static inline void *kvcalloc(size_t n, size_t size, gfp_t gfp)
 {
 	return calloc(n, size);

@@ -1059,17 +1059,11 @@ static bool adp_align_start(struct adp_windows *ws, const struct adp_window *w,
 	return false;
 }
 
-/*
- * By how much a window has to begin lower, so that the gap which it goes to with
- * its new length suits it; 0 if that cannot be told. @gap gets the gap.
- */
-static u32 adp_align_search(struct adp_windows *ws, const struct adp_window *w,
-			    u32 from, u32 *gap)
+/* By how much a window may begin lower: so little of the budget may be lost so. */
+static u32 adp_lower_most(struct adp_windows *ws, const struct adp_window *w)
 {
-	u32 period = 2U << w->note, lower = 0, off, most = 2 * period - 1;
+	u32 most = 2 * (2U << w->note) - 1;
 	u64 share = ADP_EXTRA_SHARE;
-	bool evicted = false;
-	unsigned int i;
 
 	if (ws->skew[0] || ws->skew[1]) {
 		share = ADP_LOWER_SHARE;
@@ -1077,7 +1071,19 @@ static u32 adp_align_search(struct adp_windows *ws, const struct adp_window *w,
 	}
 	if (adp_windows_audit(ws) > div64_u64(ws->max_bytes, share))
 		most = w->pages / ADP_EXTRA_SHARE;
-	most = min(most, ws->spare_pages);
+	return min(most, ws->spare_pages);
+}
+
+/*
+ * By how much a window has to begin lower, so that the gap which it goes to with
+ * its new length suits it; 0 if that cannot be told. @gap gets the gap.
+ */
+static u32 adp_align_search(struct adp_windows *ws, const struct adp_window *w,
+			    u32 from, u32 *gap)
+{
+	u32 period = 2U << w->note, lower = 0, off, most = adp_lower_most(ws, w);
+	bool evicted = false;
+	unsigned int i;
 
 	for (i = 0; i < ADP_ALIGN_TRIES; i++) {
 		*gap = adp_space_gap(ws, from, w->pages + lower);
@@ -1198,7 +1204,7 @@ static struct adp_window *adp_align_filler(struct adp_windows *ws,
 static u32 adp_window_arrange(struct adp_windows *ws, struct adp_txn *txn,
 			      struct adp_window *w, u32 from, u32 seen)
 {
-	u32 gap = adp_space_gap(ws, from, w->pages), lower = 0, off, at;
+	u32 gap = adp_space_gap(ws, from, w->pages), lower = 0, off, at, most;
 	bool skewed = ws->skew[0] || ws->skew[1], evicted = false;
 	struct adp_window *filler;
 	u16 pages[ADP_FILLERS];
@@ -1211,9 +1217,9 @@ static u32 adp_window_arrange(struct adp_windows *ws, struct adp_txn *txn,
 	if (seen != U32_MAX && (gap == U32_MAX || adp_gap_dma(ws, gap) != seen)) {
 		/* Why it was placed there we do not know. It may well be again. */
 		off = adp_align_off(ws, w, seen);
-		for (i = 0; off && ws->lazy && i < ADP_LOWER_TRIES && !evicted; i++) {
-			if (off <= ws->spare_pages &&
-			    adp_align_start(ws, w, off, &evicted)) {
+		most = off && ws->lazy ? adp_lower_most(ws, w) : 0;
+		for (i = 0; off && off <= most && i < ADP_LOWER_TRIES && !evicted; i++) {
+			if (adp_align_start(ws, w, off, &evicted)) {
 				adp_align_lower(ws, w, off);
 				break;
 			}

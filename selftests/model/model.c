@@ -846,6 +846,39 @@ static void fill(u64 budget)
 	}
 }
 
+/* Windows for a host and 16 GiB of memory. */
+static void start(const struct host_config *host, const char *of, unsigned int number,
+		  bool lazy, u64 seed)
+{
+	memset(&stats, 0, sizeof(stats));
+	memset(&ws, 0, sizeof(ws));
+	memset(&channel, 0, sizeof(channel));
+	nr_held = 0;
+	channel.dev = &dev;
+	channel.stats = &stats;
+	channel.dma_min = host_base();
+	host_init(host, seed);
+	no_memory = 0;
+	name = of;
+	current = number;
+	guest_ram.map = calloc(1, sizeof(*guest_ram.map) + sizeof(struct adp_ram_range));
+	guest_ram.map->nr = 1;
+	guest_ram.map->range[0].start = 0x40000000;
+	guest_ram.map->range[0].end = 0x440000000;
+	if (adp_windows_init(&ws, &channel, &guest_ram, &stats, lazy, 10000))
+		fail("no memory");
+	ws.max_bytes = host->max_bytes;
+}
+
+static void end(void)
+{
+	while (nr_held)
+		do_unmap();
+	adp_windows_purge(&ws);
+	adp_windows_destroy(&ws);
+	adp_ram_free(&guest_ram);
+}
+
 /*
  * Blocks of 64 KiB and 2 MiB, aligned in memory and mixed with single pages, come
  * and go: which of them have an address that is aligned as they are.
@@ -858,27 +891,9 @@ static void run_aligned(unsigned int which, unsigned long ops, u64 seed)
 	};
 	u64 good = 0, tried = 0, entries = 0, share;
 
-	memset(&stats, 0, sizeof(stats));
-	memset(&ws, 0, sizeof(ws));
-	memset(&channel, 0, sizeof(channel));
-	nr_held = 0;
-	channel.dev = &dev;
-	channel.stats = &stats;
-	channel.dma_min = host_base();
-	host_init(&host, seed);
-	no_memory = 0;
 	doing = "aligned";
-	name = aligned_cases[which].name;
-	current = ARRAY_SIZE(cases) + which;
-	guest_ram.map = calloc(1, sizeof(*guest_ram.map) + sizeof(struct adp_ram_range));
-	guest_ram.map->nr = 1;
-	guest_ram.map->range[0].start = 0x40000000;
-	guest_ram.map->range[0].end = 0x140000000;
-	if (adp_windows_init(&ws, &channel, &guest_ram, &stats,
-			     !aligned_cases[which].strict, 10000))
-		fail("no memory");
-	ws.max_bytes = host.max_bytes;
-
+	start(&host, aligned_cases[which].name, ARRAY_SIZE(cases) + which,
+	      !aligned_cases[which].strict, seed);
 	for (step = 0; step < ops; step++) {
 		u64 len, phys, kind = below(64), before = host_entries;
 		unsigned int order;
@@ -907,18 +922,97 @@ static void run_aligned(unsigned int which, unsigned long ops, u64 seed)
 	if (stats.refused_maps)
 		fail("%llu entries were refused, of which idle windows could have made room",
 		     (long long)stats.refused_maps);
-	share = aligned_cases[which].stale ? 400 : 100;
+	share = aligned_cases[which].stale ? 150 : 100;
 	if (aligned_cases[which].all && (tried - good) * share > tried)
 		fail("%llu of %llu are aligned", (long long)good, (long long)tried);
-	while (nr_held)
-		do_unmap();
-	adp_windows_purge(&ws);
-	adp_windows_destroy(&ws);
-	adp_ram_free(&guest_ram);
+	end();
 	printf("ok %zu %s\n", ARRAY_SIZE(cases) + which + 1,
 	       aligned_cases[which].name);
 	printf("# %llu of %llu aligned, %llu entries for 100\n", (long long)good,
 	       (long long)tried, (long long)(tried ? entries * 100 / tried : 0));
+}
+
+#define SLOT (10ULL << 20)
+#define SLOTS 1600
+
+/* Where large blocks are. */
+static bool block[SLOTS];
+
+/* Can this be mapped beside what is held. */
+static bool is_free(u64 slot, u64 phys, u64 len)
+{
+	unsigned int i;
+
+	if (len > 4096)
+		return !block[slot];
+	for (i = 0; i < nr_held; i++)
+		if (held[i].phys == phys)
+			return false;
+	return true;
+}
+
+static u64 drop_any(void)
+{
+	struct held *h = &held[below(nr_held)];
+	u64 len = h->len;
+
+	if (len > 4096)
+		block[(h->phys - 0x40000000) / SLOT] = false;
+	drop(h);
+	return len;
+}
+
+/*
+ * Blocks that are aligned in memory, and clusters of pages between them, until the
+ * budget is full. Then half of them go, and so on. What nobody uses must not grow.
+ */
+static void run_full(unsigned long ops, u64 seed)
+{
+	struct host_config host = { 1536 << 20, 65536, 4096, PLACE_LOWEST, 1 << 17 };
+	u64 bytes = 0, least = host.max_bytes;
+	unsigned int rounds = 0;
+
+	start(&host, "lazy, full of large windows", ARRAY_SIZE(cases) + ARRAY_SIZE(aligned_cases),
+	      true, seed);
+	doing = "fill";
+	memset(block, 0, sizeof(block));
+	for (step = 0; step < ops; step++) {
+		/* Before the first one nothing can begin. */
+		u64 slot = 1 + below(SLOTS - 1), len = 4096, phys = 0x40000000 + slot * SLOT;
+		struct adp_window *w;
+
+		if (nr_held && (!below(4) || nr_held == HELD)) {
+			bytes -= drop_any();
+			continue;
+		}
+		if (below(2)) {
+			len = (64 << 10) << below(7);
+			len += below(len / 4096) * 4096;
+		} else {
+			phys += SLOT - (1 + below(256)) * len;
+		}
+		if (!is_free(slot, phys, len))
+			continue;
+		w = adp_window_map(&ws, round_down(phys, HOST), round_up(phys + len, HOST),
+				   adp_align_order(phys, len), false);
+		if (!IS_ERR(w)) {
+			hold(w, phys, len);
+			bytes += len;
+			if (len > 4096)
+				block[slot] = true;
+			continue;
+		}
+		if (bytes < host.max_bytes / 100 * 92)
+			fail("error %ld, with %llu MiB in use", PTR_ERR(w), (long long)bytes >> 20);
+		least = min(least, bytes);
+		for (rounds++; bytes > host.max_bytes / 2;)
+			bytes -= drop_any();
+	}
+	if (!rounds && ops >= 10000)
+		fail("it was never full");
+	end();
+	printf("ok %u %s\n", current + 1, name);
+	printf("# full %u times, with %llu MiB at least\n", rounds, (long long)least >> 20);
 }
 
 int main(int argc, char **argv)
@@ -933,10 +1027,11 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	printf("TAP version 13\n1..%zu\n",
-	       ARRAY_SIZE(cases) + ARRAY_SIZE(aligned_cases));
+	       ARRAY_SIZE(cases) + ARRAY_SIZE(aligned_cases) + 1);
 	for (current = 0; current < ARRAY_SIZE(cases); current++)
 		run(ops, strtoull(argv[2], NULL, 0) + current);
 	for (i = 0; i < ARRAY_SIZE(aligned_cases); i++)
 		run_aligned(i, ops / 4, strtoull(argv[2], NULL, 0) + i);
+	run_full(ops / 4, strtoull(argv[2], NULL, 0));
 	return 0;
 }

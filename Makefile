@@ -28,7 +28,7 @@ help:
 	@echo '  make demo            an NVMe drive at work behind the module, verified'
 	@echo '                       (ARCH=arm64 or x86_64, KERNEL=6.1, 6.12, 6.12-16k, newest, newest-16k)'
 	@echo '  make check           all tests; TESTS="glob ..." only the VM tests of these names; ALL=1: each VM test'
-	@echo '                       on all of its kernels, not on one of them'
+	@echo '                       on all of its kernels, not on one of them, and ten boots of the Debian, not three'
 	@echo '  make check-install   make the packages, install, upgrade and remove them'
 	@echo '  make bench           compare with what else there is (QUICK=1: fewer runs; ARCH=, CONTENDER="glob ..."'
 	@echo '                       and BENCH="workload-glob ..." restrict it; STRICT=1: fail if a bar is missed)'

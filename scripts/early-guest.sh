@@ -159,9 +159,14 @@ order() {
 
 case $(cat /proc/cmdline) in
 *adp.late*)
+	udevadm settle --timeout=3600
 	dmesg | sed -n '/apple_dma_pci/s/^[^]]*] */# /p'
 	[ -d /sys/module/apple_dma_pci ] || echo "apple_dma_pci is not loaded" >"$why"
 	result "the root is on a drive that is not managed"
+	# At QEMU's end its vmxnet3 reads memory that it was never told of, unless it may not.
+	for dev in /sys/bus/pci/drivers/vmxnet3/0*; do
+		echo "${dev##*/}" >/sys/bus/pci/drivers/vmxnet3/unbind
+	done
 	end
 	;;
 esac

@@ -306,7 +306,8 @@ enum adp_window_state {
  * @refs: mappings that use it; far below 0 while it is not ADP_WINDOW_LIVE
  * @gpa: start in guest memory, in host pages; the host's key
  * @dma: address that the platform assigned, in host pages
- * @wanted: users of one that is ADP_WINDOW_PENDING or ADP_WINDOW_FAILED
+ * @wanted: users of one that is ADP_WINDOW_PENDING or ADP_WINDOW_FAILED; a filler
+ *	has none, see adp_align_filler()
  * @partial: bytes that the host has mapped of one that is ADP_WINDOW_PARTIAL
  * @state: enum adp_window_state
  * @tagged: @extra is a tag, see adp_window_set_tag(); while it is
@@ -595,7 +596,7 @@ static inline u8 adp_window_tag(const struct adp_window *w)
 /* The smallest mapping whose address is aligned as its memory is: 64 KiB. */
 #define ADP_ALIGN_SHIFT		16
 
-/* The largest alignment that is looked for: 2 MiB. */
+/* The largest alignment that is looked for: 2 MiB; adp_window.note could have 4 MiB. */
 #define ADP_ALIGN_ORDERS	6
 
 /**

@@ -117,9 +117,23 @@ static void *adp_mem_alloc(size_t size, gfp_t gfp)
 	return alloc_pages_exact(size, gfp | __GFP_NOWARN);
 }
 
-/* Map memory of @size bytes, a multiple of both kinds of pages. */
+/*
+ * What to ask of a window for memory that is aligned to @align, a power of two, so
+ * that its address is: as adp_align_order(), up to 4 MiB.
+ */
+static unsigned int adp_chunk_order(phys_addr_t phys, u64 align)
+{
+	if (align < BIT(ADP_ALIGN_SHIFT) || !IS_ALIGNED(phys, align))
+		return 0;
+	return ilog2(align) - ADP_ALIGN_SHIFT + 1;
+}
+
+/*
+ * Map memory of @size bytes, a multiple of both kinds of pages, if possible at an
+ * address that is a multiple of @align.
+ */
 static struct adp_chunk *adp_chunk_create(struct adp_pool *pool, size_t size,
-					  gfp_t gfp)
+					  u64 align, gfp_t gfp)
 {
 	struct adp_chunk *chunk;
 	phys_addr_t phys;
@@ -134,7 +148,8 @@ static struct adp_chunk *adp_chunk_create(struct adp_pool *pool, size_t size,
 
 	phys = virt_to_phys(chunk->cpu);
 	chunk->window = adp_window_map(pool->ws, ADP_HOST_PAGE_DOWN(phys),
-				       ADP_HOST_PAGE_UP(phys + size), 0, true);
+				       ADP_HOST_PAGE_UP(phys + size),
+				       adp_chunk_order(phys, align), true);
 	if (IS_ERR(chunk->window))
 		goto free_mem;
 	chunk->dma = adp_window_dma(chunk->window, phys);
@@ -258,7 +273,7 @@ static bool adp_pool_grow(struct adp_pool *pool, gfp_t gfp)
 	if ((gfp & GFP_KERNEL) != GFP_KERNEL)
 		return false;
 
-	chunk = adp_chunk_create(pool, ADP_CHUNK_SIZE, gfp);
+	chunk = adp_chunk_create(pool, ADP_CHUNK_SIZE, 0, gfp);
 	if (!chunk)
 		return false;
 	chunk->gen = gen_pool_create(ADP_CHUNK_ORDER, NUMA_NO_NODE);
@@ -275,7 +290,7 @@ static bool adp_pool_grow(struct adp_pool *pool, gfp_t gfp)
 }
 
 /*
- * A chunk for one allocation. The platform may happen to align it; if not, a
+ * A chunk for one allocation. Mostly it can be had aligned; if not, a
  * chunk that is larger by the alignment has an aligned address in it wherever
  * the platform puts it.
  */
@@ -287,11 +302,11 @@ static struct adp_chunk *adp_pool_solo(struct adp_pool *pool, size_t size,
 	size_t whole = round_up(size, unit);
 	struct adp_chunk *chunk;
 
-	chunk = adp_chunk_create(pool, whole, gfp);
+	chunk = adp_chunk_create(pool, whole, align, gfp);
 	if (chunk && !IS_ALIGNED(chunk->dma, align)) {
 		adp_chunk_destroy(pool, chunk);
 		whole = round_up(whole + align - ADP_HOST_PAGE, unit);
-		chunk = adp_chunk_create(pool, whole, gfp);
+		chunk = adp_chunk_create(pool, whole, 0, gfp);
 	}
 	if (!chunk)
 		return NULL;

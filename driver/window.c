@@ -97,9 +97,6 @@
 /* Ticks in the time that a window may be idle: how exact that time is. */
 #define ADP_AGE_TICKS		4
 
-/* A note that is no alignment: a window without users, see adp_align_filler(). */
-#define ADP_NOTE_FILLER		7
-
 /* Windows looked at together by the clock, with interrupts off. */
 #define ADP_AGE_LOOK		1024
 
@@ -1168,7 +1165,7 @@ static unsigned int adp_filler_plan(struct adp_windows *ws,
 }
 
 /*
- * A window for nobody. In lazy mode it stays, as an idle one; in strict mode it is
+ * A window that nobody wants. In lazy mode it stays, as an idle one; in strict mode it is
  * within the memory of another one, and goes when that is mapped.
  */
 static struct adp_window *adp_align_filler(struct adp_windows *ws,
@@ -1189,10 +1186,8 @@ static struct adp_window *adp_align_filler(struct adp_windows *ws,
 		return NULL;
 	filler = adp_window_start(ws, (u64)gpa << ADP_SHIFT,
 				  (u64)(gpa + pages) << ADP_SHIFT);
-	if (filler) {
-		filler->note = ADP_NOTE_FILLER;
+	if (filler)
 		filler->tagged = w->tagged;
-	}
 	return filler;
 }
 
@@ -1322,8 +1317,7 @@ out:
 
 static bool adp_align_suits(const struct adp_window *w, u32 dma)
 {
-	return !w->note || w->note == ADP_NOTE_FILLER ||
-	       !((dma - w->gpa) & ((2U << w->note) - 1));
+	return !w->note || !((dma - w->gpa) & ((2U << w->note) - 1));
 }
 
 static void adp_align_judge(struct adp_windows *ws, bool good)
@@ -1397,7 +1391,7 @@ static int adp_window_settle(struct adp_windows *ws, struct adp_window *w,
 	return err;
 
 live:
-	if (w->note && w->note != ADP_NOTE_FILLER && !w->tagged)
+	if (w->note && !w->tagged)
 		adp_align_judge(ws, adp_align_suits(w, dma));
 	w->state = ADP_WINDOW_LIVE;
 	w->stamp = ws->tick;
@@ -1486,7 +1480,7 @@ static int adp_windows_send(struct adp_windows *ws, struct adp_txn *txn,
 
 		err = sent.first ? adp_channel_sync(ch) : 0;
 		while ((w = adp_list_pop(ws, &sent))) {
-			bool filler = w->note == ADP_NOTE_FILLER;
+			bool filler = !w->wanted;
 			bool keep = w->tagged;
 			int e = err;
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Coherent memory of 4 KiB to 4 MiB has the alignment that the DMA API promises,
-# whatever addresses the platform gives.
+# whatever addresses the platform gives. ADP_FIT: so many of 4 MiB fit the budget.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -16,6 +16,9 @@ adp_case "sizes that are no power of two" alloc min=4096 max=0x100000 n=12 odd=1
 adp_case "many small ones, several rounds" alloc min=4096 max=0x4000 n=48 rounds=3
 adp_case "less than a page" alloc min=64 max=2048 n=24
 adp_case "without sleeping" alloc min=4096 max=0x20000 n=12 ctx=softirq
+if [ -n "${ADP_FIT:-}" ]; then
+	adp_case "$ADP_FIT of 4 MiB at once" alloc min=0x400000 max=0x400000 n="$ADP_FIT"
+fi
 # What is warm may be kept, in strict mode not ever more of it.
 adp_case "and again" alloc min=4096 max=0x400000 n=11
 warm=$(adp_stat "$COMPANION" live_mappings)

@@ -596,7 +596,7 @@ static inline u8 adp_window_tag(const struct adp_window *w)
 /* The smallest mapping whose address is aligned as its memory is: 64 KiB. */
 #define ADP_ALIGN_SHIFT		16
 
-/* The largest alignment that is looked for: 2 MiB; adp_window.note could have 4 MiB. */
+/* The largest that is looked for: 2 MiB. Coherent memory has one more, adp_chunk_order(). */
 #define ADP_ALIGN_ORDERS	6
 
 /**

@@ -880,7 +880,7 @@ static void end(void)
 }
 
 /*
- * Blocks of 64 KiB and 2 MiB, aligned in memory and mixed with single pages, come
+ * Blocks of 64 KiB to 4 MiB, aligned in memory and mixed with single pages, come
  * and go: which of them have an address that is aligned as they are.
  */
 static void run_aligned(unsigned int which, unsigned long ops, u64 seed)
@@ -896,6 +896,7 @@ static void run_aligned(unsigned int which, unsigned long ops, u64 seed)
 	      !aligned_cases[which].strict, seed);
 	for (step = 0; step < ops; step++) {
 		u64 len, phys, kind = below(64), before = host_entries;
+		bool large = kind < 1 && !aligned_cases[which].stale;
 		unsigned int order;
 		struct adp_window *w;
 
@@ -905,9 +906,10 @@ static void run_aligned(unsigned int which, unsigned long ops, u64 seed)
 			do_unmap();
 			continue;
 		}
-		len = kind < 4 ? 2 << 20 : kind < 40 ? 64 << 10 : 4096;
+		len = large ? 4 << 20 : kind < 4 ? 2 << 20 : kind < 40 ? 64 << 10 : 4096;
 		phys = 0x40000000 + below((1ULL << 32) / len) * len;
-		order = adp_align_order(phys, len);
+		/* Coherent memory of 4 MiB wants all of its alignment. */
+		order = adp_align_order(phys, len) + large;
 		w = adp_window_map(&ws, round_down(phys, HOST),
 				   round_up(phys + len, HOST), order, false);
 		if (IS_ERR(w))

@@ -924,7 +924,7 @@ static void run_aligned(unsigned int which, unsigned long ops, u64 seed)
 	if (stats.refused_maps)
 		fail("%llu entries were refused, of which idle windows could have made room",
 		     (long long)stats.refused_maps);
-	share = aligned_cases[which].stale ? 150 : 100;
+	share = aligned_cases[which].stale ? 400 : 100;
 	if (aligned_cases[which].all && (tried - good) * share > tried)
 		fail("%llu of %llu are aligned", (long long)good, (long long)tried);
 	end();

@@ -231,8 +231,8 @@ static __always_inline bool adp_window_drop_lazy(struct adp_windows *ws, u64 dma
 		     w->tagged || !adp_window_holds(w, dma)))
 		return false;
 	/*
-	 * Release would be enough. This has it for all kernels, and the processor's
-	 * flags say the result.
+	 * Release order would be enough, but only the fully ordered form is in all
+	 * kernels. On x86 it needs no register: the flags say the result.
 	 */
 	if (likely(!atomic_add_negative(-1, &w->refs)))
 		return true;

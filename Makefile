@@ -80,6 +80,7 @@ bench-pictures:
 # read these files look for them below /usr.
 prefix = /usr
 sysconfdir = /etc
+mandir = $(prefix)/share/man
 INITRAMFS = initramfs-tools dracut mkinitcpio
 hooks := modprobe/$(name).conf:$(prefix)/lib/modprobe.d/$(name).conf \
 	udev/79-$(name).rules:$(prefix)/lib/udev/rules.d/79-$(name).rules
@@ -97,11 +98,12 @@ install-hooks:
 		$(hooks-sudo) install -D -p -m $$mode "early/$${f%%:*}" "$(DESTDIR)$${f#*:}"; \
 	done
 	@$(hooks-sudo) install -D -p -m 755 tools/apple-dma-status "$(DESTDIR)$(prefix)/sbin/apple-dma-status"
+	@$(hooks-sudo) install -D -p -m 644 tools/apple-dma-status.8 "$(DESTDIR)$(mandir)/man8/apple-dma-status.8"
 	@[ -n "$(DESTDIR)" ] || echo "$(hooks-next)"
 
 uninstall-hooks:
 	$(hooks-sudo) rm -f $(foreach f,$(hooks),"$(DESTDIR)$(lastword $(subst :, ,$(f)))") \
-		"$(DESTDIR)$(prefix)/sbin/apple-dma-status"
+		"$(DESTDIR)$(prefix)/sbin/apple-dma-status" "$(DESTDIR)$(mandir)/man8/apple-dma-status.8"
 	$(if $(filter dracut,$(INITRAMFS)),-@$(hooks-sudo) rmdir "$(DESTDIR)$(prefix)/lib/dracut/modules.d/90$(name)" 2>/dev/null)
 
 install:

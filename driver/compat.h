@@ -42,6 +42,8 @@ static inline bool adp_compat_uses_dma_iommu(struct device *dev)
 {
 #if defined(ADP_HAVE_DEV_DMA_IOMMU)
 	return dev->dma_iommu;
+#elif defined(ADP_HAVE_DEV_CLEAR_DMA_IOMMU)
+	return dev_dma_iommu(dev);
 #elif defined(CONFIG_IOMMU_API)
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 
@@ -56,6 +58,8 @@ static inline void adp_compat_leave_dma_iommu(struct device *dev)
 {
 #if defined(ADP_HAVE_DEV_DMA_IOMMU)
 	dev->dma_iommu = false;
+#elif defined(ADP_HAVE_DEV_CLEAR_DMA_IOMMU)
+	dev_clear_dma_iommu(dev);
 #endif
 }
 

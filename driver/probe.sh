@@ -32,6 +32,16 @@ compiles()
 		"$@" -w -fsyntax-only -x c - 2>"$out.log"
 }
 
+# declared HEADER FUNCTION CC [FLAG...]: calling what is not would only be a warning.
+declared()
+{
+	declared=$2
+	header=$1
+	shift 2
+	compiles "#include <linux/$header>
+typeof($declared) *probe_function;" "$@"
+}
+
 # member STRUCT MEMBER: the snippet that is valid if the struct has the member
 member()
 {
@@ -55,6 +65,10 @@ fi
 # bit-fields have no typeof
 if compiles 'void probe_flag(struct device *d) { d->dma_iommu = false; }' "$@"; then
 	echo '#define ADP_HAVE_DEV_DMA_IOMMU 1' >>"$out"
+elif declared device.h dev_clear_dma_iommu "$@"; then
+	echo '#define ADP_HAVE_DEV_CLEAR_DMA_IOMMU 1' >>"$out"
+elif declared iommu-dma.h use_dma_iommu "$@"; then
+	die "a device has a flag for the kernel's own IOMMU layer, and no known way to clear it: unknown kernel"
 fi
 
 if compiles "$(member device dma_ops)" "$@"; then

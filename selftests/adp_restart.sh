@@ -69,6 +69,13 @@ dd if="$file" of="$drive" bs=1M seek=4 conv=notrunc,fsync 2>/dev/null
 sum=$(sha256sum <"$file" | cut -d ' ' -f 1)
 printf '%s %s \n%508s' $((round + 1)) "$sum" "" | dd of=/dev/vda bs=512 count=1 conv=fsync 2>/dev/null
 
+# While the machine has nothing else to do.
+options=$(sed 's/crashkernel=[^ ]*//' /proc/cmdline)
+case $ADP_RESTART in
+kexec) kexec -c -l /kexec/vmlinuz --initrd=/kexec/initramfs --append="$options" ;;
+panic) kexec -c -p /kexec/vmlinuz --initrd=/kexec/initramfs --append="$options nr_cpus=1" ;;
+esac || ktap_test_fail "loading another kernel"
+
 # Reads and writes that do not end
 while :; do
 	cat "$drive" >/dev/null
@@ -79,11 +86,6 @@ while :; do
 done &
 sleep 3
 ktap_print_msg "$(adp_stat "$COMPANION" live_mappings) mappings, $(adp_stat "$COMPANION" live_bytes) bytes"
-options=$(sed 's/crashkernel=[^ ]*//' /proc/cmdline)
-case $ADP_RESTART in
-kexec) kexec -c -l /kexec/vmlinuz --initrd=/kexec/initramfs --append="$options" ;;
-panic) kexec -c -p /kexec/vmlinuz --initrd=/kexec/initramfs --append="$options nr_cpus=1" ;;
-esac || ktap_test_fail "loading another kernel"
 ktap_print_totals
 echo "1..$KTAP_TESTNO"
 echo 1 >/proc/sys/kernel/sysrq

@@ -12,6 +12,8 @@ command is one of Guest.qmp and the arguments are a JSON object, prints what the
 command returns. `qmp after EVENT COMMAND ARGUMENTS` has it executed when such an
 event comes the next time; `qmp wait EVENT` waits for one that the guest has not
 waited for yet, and prints its data.
+
+In QEMU's arguments, and in those of QMP commands, @WORK@ is the run's own directory.
 """
 
 import dataclasses
@@ -116,6 +118,7 @@ class Guest:
     timeout: float = 180
     stray_exit: bool = True
     qmp: list = dataclasses.field(default_factory=list)         # commands that the guest may have executed
+    programs: list = dataclasses.field(default_factory=list)    # of Debian's, by the script that fetches them
 
 
 @dataclasses.dataclass
@@ -298,6 +301,9 @@ def make_initramfs(guest, path, kernel, release, base, ours, selftests):
     if selftests:
         archive.add(selftests, "selftests")
     files = list(guest.files)
+    for program in guest.programs:
+        root = os.path.join(made_by(program, guest.arch), "root")
+        files += [(f"{root}/{name}", name) for name in os.listdir(root)]
     if guest.kexec:
         files += kexec_files(guest, path, kernel, release, base, ours, selftests)
     for source, target in files:
@@ -367,6 +373,7 @@ class Host:
 
     def __init__(self, guest, work):
         self.guest = guest
+        self.work = work
         self.path = f"{work}/out"
         self.seen = 0           # bytes of the output
         self.events = []        # that nobody has waited for
@@ -396,7 +403,7 @@ class Host:
             return
         when, event, command, arguments = found.groups()
         try:
-            arguments = json.loads(arguments or "{}")
+            arguments = json.loads((arguments or "{}").replace("@WORK@", self.work))
             if when == "wait":
                 self.awaited = event
             elif when == "after":
@@ -556,7 +563,8 @@ def command_line(guest, work, kernel, base, qemu):
         args.append("-no-reboot")
     if guest.icount:
         args += ["-icount", guest.icount]
-    return args + [*drive_args(guest, work), *device_args(guest), *guest.qemu_args]
+    args += [*drive_args(guest, work), *device_args(guest), *guest.qemu_args]
+    return [a.replace("@WORK@", work) for a in args]
 
 
 def read(path):

@@ -314,6 +314,8 @@ make_program() {
 	program=$dir/root/bin/$(basename "$file")
 	cp "$dir/all/$file" "$program"
 	program_needed "$dir"/all "$program" "$dir"/root
+	# The C library loads it to end a thread.
+	find "$dir"/all -name libgcc_s.so.1 -exec cp -t "$dir"/root/lib {} +
 	loader=$(readelf -l "$program" | sed -nE 's/.*interpreter: (.*)\]/\1/p')
 	mkdir -p "$dir/root$(dirname "$loader")"
 	cp -L "$(find "$dir"/all -name "$(basename "$loader")" | head -n 1)" "$dir/root$loader"

@@ -29,6 +29,7 @@ help:
 	@echo '                       (ARCH=arm64 or x86_64, KERNEL=6.1, 6.12, 6.12-16k, newest, newest-16k)'
 	@echo '  make check           all tests; TESTS="glob ..." only the VM tests of these names; ALL=1: each VM test'
 	@echo '                       on all of its kernels, not on one of them, and ten boots of the Debian, not three'
+	@echo '  make matrix          build, boot and test with every kernel that can be had (KERNELS="glob ...": *-rt-*, 7.?-arm64)'
 	@echo '  make check-install   make the packages, install, upgrade and remove them'
 	@echo '  make bench           compare with what else there is (QUICK=1: fewer runs; ARCH=, CONTENDER="glob ..."'
 	@echo '                       and BENCH="workload-glob ..." restrict it; STRICT=1: fail if a bar is missed)'
@@ -56,6 +57,10 @@ demo:
 
 check:
 	@set -f; scripts/check $(if $(filter-out 0,$(ALL)),--all) $(TESTS)
+
+matrix:
+	@scripts/setup
+	@set -f; scripts/matrix $(KERNELS)
 
 check-install:
 	@scripts/check-install
@@ -128,5 +133,5 @@ clean:
 distclean: clean
 	@scripts/clean cache
 
-.PHONY: default no-headers help module modules demo check check-install docs bench bench-pictures dist install uninstall install-hooks \
+.PHONY: default no-headers help module modules demo check matrix check-install docs bench bench-pictures dist install uninstall install-hooks \
 	uninstall-hooks update clean distclean

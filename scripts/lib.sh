@@ -323,10 +323,11 @@ make_program() {
 	rm -rf "$dir"/debs "$dir"/all
 }
 
-# kernel_targets: "NAME ARCH" of every kernel of kernels.conf, architecture and page size.
+# kernel_targets: "NAME ARCH" of every kernel that all tests use, architecture and page size.
 kernel_targets() {
-	local name pages
-	while read -r name _ _ pages; do
+	local name pages use
+	while read -r name _ _ pages use; do
+		[ "$use" = check ] || continue
 		echo "$name arm64"
 		[ "$pages" != 16k ] || echo "$name-16k arm64"
 		echo "$name x86_64"

@@ -24,9 +24,6 @@
 #define ADP_HOST_PAGE_DOWN(x)	round_down((u64)(x), ADP_HOST_PAGE)
 #define ADP_HOST_PAGE_UP(x)	round_up((u64)(x), ADP_HOST_PAGE)
 
-/* Companions served at once; the tables of ops in ops.c have a row for each. */
-#define ADP_MAX_COMPANIONS	16
-
 /*
  * Entries in one batch of ours. Hosts seen accept 4096; a host that accepts
  * more gets no more, which keeps the arrays within a buddy block.
@@ -903,7 +900,6 @@ unsigned int adp_param_for(const char *list, const char * const *names,
  * @pdev: the companion
  * @managed: the managed function, or NULL while it is absent
  * @devfn: where it is on the companion's own bus
- * @slot: row in the tables of ops.c
  * @linked: the device link is there
  * @hooked: the managed function has our ops
  * @refused: and these refuse
@@ -931,7 +927,6 @@ struct adp_companion {
 	struct pci_dev *pdev;
 	struct pci_dev *managed;
 	unsigned int devfn;
-	unsigned int slot;
 	bool linked;
 	bool hooked;
 	bool refused;
@@ -976,12 +971,17 @@ int adp_system_freeze(struct adp_companion *c);
 
 /* ops.c: the kernel's calls, translated. */
 
-int adp_ops_attach(struct adp_companion *c);
-void adp_ops_detach(struct adp_companion *c);
 void adp_ops_install(struct adp_companion *c, struct device *dev);
 void adp_ops_refuse(struct device *dev);
 bool adp_ops_refusing(struct device *dev);
 void adp_ops_remove(struct device *dev);
+
+/* hook.c: how the kernel's calls get here; hook.h has the rest. */
+
+int adp_hook_init(const char *choice);
+const char *adp_hook_name(void);
+const char *adp_hook_get(const char **remedy);
+void adp_hook_put(void);
 
 /* stats.c: what people look at. */
 

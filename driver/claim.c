@@ -13,12 +13,7 @@
 
 #include "adp.h"
 #include "compat.h"
-
-/*
- * No memory is that low, so nothing that goes around our ops is in reach: not
- * on the kernel's direct path, and not after this module has gone.
- */
-#define ADP_GATE_LIMIT		1
+#include "hook.h"
 
 /* Base class 12h, processing accelerators; the kernel has no name for it. */
 #define ADP_CLASS_ACCELERATOR	0x12
@@ -45,22 +40,25 @@ static struct adp_companion *adp_companion_of(struct pci_dev *managed)
 /*
  * While a function has a driver the driver core owns its range map, which is
  * freed when the driver leaves: an empty one makes every address unreachable
- * for the kernel's own path. The limit stays.
+ * for the kernel's own path. The limit stays. Return: false if there is no memory
+ * for the map; the limit alone keeps all of RAM out of reach, too.
  */
-static void adp_gate_close(struct device *dev, bool bound)
+static bool adp_gate_close(struct device *dev, bool bound)
 {
+	struct adp_gate *gate;
+
 	dev->bus_dma_limit = ADP_GATE_LIMIT;
 	if (!bound)
-		return;
+		return true;
 	kfree(dev->dma_range_map);
-	dev->dma_range_map = kzalloc(sizeof(*dev->dma_range_map), GFP_KERNEL);
-}
-
-/* Our ops come before the kernel's own path: let masks and limits be real. */
-static void adp_gate_open(struct device *dev)
-{
-	if (dev->bus_dma_limit == ADP_GATE_LIMIT)
-		dev->bus_dma_limit = 0;
+	dev->dma_range_map = NULL;
+	gate = kzalloc(sizeof(*gate), GFP_KERNEL);
+	if (!gate)
+		return false;
+	gate->magic = ADP_GATE_MAGIC;
+	gate->ops = &adp_refuse_ops;
+	dev->dma_range_map = &gate->none;
+	return true;
 }
 
 /*
@@ -168,6 +166,7 @@ static void adp_quiet(struct pci_dev *managed)
 static void adp_hook(struct adp_companion *c)
 {
 	struct device *dev = &c->managed->dev;
+	bool closed = adp_gate_close(dev, true);
 	const char *why = NULL;
 
 	if (READ_ONCE(c->ch.broken))
@@ -178,6 +177,8 @@ static void adp_hook(struct adp_companion *c)
 		why = "firmware says it is not coherent; add dma-coherent to it";
 	else if (to_pci_driver(dev->driver)->driver_managed_dma)
 		why = "this driver hands it on to others; use its own driver";
+	else if (!closed)
+		why = "no memory; give the VM more";
 
 	c->hooked = true;
 	c->refused = why;
@@ -187,10 +188,8 @@ static void adp_hook(struct adp_companion *c)
 		pci_err(c->managed, "cannot be served and gets no DMA: %s\n", why);
 		return;
 	}
-	adp_gate_close(dev, true);
 	adp_quiet(c->managed);
 	adp_left_mark(&c->left);
-	adp_gate_open(dev);
 	adp_ops_install(c, dev);
 }
 
@@ -490,6 +489,8 @@ static int adp_bus_notify(struct notifier_block *nb, unsigned long action,
 			if (c->hooked)
 				adp_unhook(c);
 			adp_drop(c);
+		} else if (adp_ops_refusing(&pdev->dev)) {
+			adp_ops_remove(&pdev->dev);
 		}
 		break;
 	}
@@ -612,8 +613,7 @@ bool adp_claim_quiet(struct pci_dev *companion, unsigned int devfn)
  *
  * Context: may sleep; the companion is being probed.
  * Return: 0, also if the function is absent or has a driver that is left
- * alone; -ENOSPC if there are too many companions; -EBUSY if the function is
- * another's, which has been said.
+ * alone; -EBUSY if the function is another's, which has been said.
  */
 int adp_claim(struct adp_companion *c, bool rebind)
 {
@@ -621,7 +621,6 @@ int adp_claim(struct adp_companion *c, bool rebind)
 	struct device_driver *late = NULL;
 	const char *conflict;
 	struct pci_dev *managed;
-	int err;
 
 	managed = pci_get_domain_bus_and_slot(pci_domain_nr(bus), bus->number,
 					      c->devfn);
@@ -630,8 +629,7 @@ int adp_claim(struct adp_companion *c, bool rebind)
 
 	mutex_lock(&adp_lock);
 	conflict = adp_claim_conflict(c, managed);
-	err = conflict ? -EBUSY : adp_ops_attach(c);
-	if (!err) {
+	if (!conflict) {
 		list_add_tail(&c->node, &adp_companions);
 		/* What has come or gone since it was read is not told again. */
 		adp_ram_read(&c->ram, NULL, NULL);
@@ -644,7 +642,7 @@ int adp_claim(struct adp_companion *c, bool rebind)
 	if (conflict)
 		pci_err(c->pdev, "%s, for which it maps, %s; it serves nobody, give it a function of its own\n",
 			pci_name(managed), conflict);
-	else if (!err && !managed)
+	else if (!managed)
 		pci_warn(c->pdev,
 			 "no function at %04x:%02x:%02x.%d, which it maps for; it serves that when it appears\n",
 			 pci_domain_nr(bus), bus->number, PCI_SLOT(c->devfn),
@@ -659,7 +657,7 @@ int adp_claim(struct adp_companion *c, bool rebind)
 			late->name);
 	}
 	pci_dev_put(managed);
-	return err;
+	return conflict ? -EBUSY : 0;
 }
 
 /**
@@ -691,9 +689,6 @@ void adp_unclaim(struct adp_companion *c)
 
 	cancel_work_sync(&c->settle);
 	cancel_work_sync(&c->lose);
-	mutex_lock(&adp_lock);
-	adp_ops_detach(c);
-	mutex_unlock(&adp_lock);
 }
 
 /**

@@ -21,12 +21,13 @@
 #endif
 
 /*
- * Without the field set_dma_ops() is an empty inline: the module would build
- * and do nothing, and the managed function would be loose. On arm64 CONFIG_XEN
- * selects it.
+ * Without one of them the module would build and do nothing, and the managed
+ * function would be loose. Without the field set_dma_ops() is an empty inline; on
+ * arm64 CONFIG_XEN selects it.
  */
-#ifndef ADP_HAVE_DEV_DMA_OPS
+#if !defined(ADP_HAVE_DEV_DMA_OPS) && !defined(ADP_HAVE_FTRACE_DIRECT)
 #error "apple_dma_pci needs CONFIG_ARCH_HAS_DMA_OPS=y (before 6.12: CONFIG_DMA_OPS=y)"
+#error "or CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y"
 #endif
 
 #ifndef DMA_ATTR_MMIO
@@ -83,6 +84,40 @@ static inline void adp_compat_leave_dma_iommu(struct device *dev)
 #define ADP_COMPAT_ALLOC_PAGES	alloc_pages_op
 #else
 #define ADP_COMPAT_ALLOC_PAGES	alloc_pages
+#endif
+
+/* The kernel must not think that mappings of this device need no sync. */
+static inline void adp_compat_need_sync(struct device *dev)
+{
+#if defined(ADP_HAVE_DEV_DMA_SKIP_SYNC)
+	dev->dma_skip_sync = false;
+#elif defined(ADP_HAVE_DEV_CLEAR_DMA_SKIP_SYNC)
+	dev_clear_dma_skip_sync(dev);
+#endif
+}
+
+#ifdef ADP_HAVE_FTRACE_DIRECT
+#include <linux/ftrace.h>
+
+static inline int adp_compat_register_direct(struct ftrace_ops *ops,
+					     unsigned long addr)
+{
+#ifdef ADP_HAVE_FTRACE_DIRECT_MULTI
+	return register_ftrace_direct_multi(ops, addr);
+#else
+	return register_ftrace_direct(ops, addr);
+#endif
+}
+
+static inline int adp_compat_unregister_direct(struct ftrace_ops *ops,
+					       unsigned long addr)
+{
+#ifdef ADP_HAVE_FTRACE_DIRECT_MULTI
+	return unregister_ftrace_direct_multi(ops, addr);
+#else
+	return unregister_ftrace_direct(ops, addr, false);
+#endif
+}
 #endif
 
 #endif /* ADP_COMPAT_H */

@@ -28,6 +28,10 @@ static unsigned int idle_ms = 10000;
 module_param(idle_ms, uint, 0444);
 MODULE_PARM_DESC(idle_ms, "lazy mode: how long idle memory stays mapped, 10 to 3600000 milliseconds (default: 10000)");
 
+static char *hook = "auto";
+module_param(hook, charp, 0444);
+MODULE_PARM_DESC(hook, "how the kernel's DMA calls for a managed function get here: dma_ops, where the kernel has them for each device; ftrace; auto (default): the first that it has");
+
 static bool search_all;
 module_param(search_all, bool, 0444);
 MODULE_PARM_DESC(search_all, "when the module is loaded, look for all mappings that an earlier kernel may have left, not only if there is a sign of it (default: 0)");
@@ -226,6 +230,7 @@ static void adp_teardown(struct adp_companion *c)
 static int adp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct adp_companion *c;
+	const char *why, *remedy;
 	u32 max_entries;
 	char whom[80];
 	int err;
@@ -262,28 +267,33 @@ static int adp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	err = adp_check_registers(pdev, c->regs, &c->devfn, &max_entries);
 	if (err)
 		goto unmap;
+	why = adp_hook_get(&remedy);
+	if (why) {
+		adp_refuse(pdev, c->devfn, why, remedy);
+		err = -EOPNOTSUPP;
+		goto unmap;
+	}
 	err = adp_setup(c, max_entries);
 	if (err)
-		goto unmap;
+		goto unhook;
 	err = adp_claim(c, rebind);
-	if (err == -ENOSPC)
-		adp_refuse(pdev, c->devfn, "too many companions",
-			   "give the VM " __stringify(ADP_MAX_COMPANIONS) " at most");
 	if (err)
 		goto teardown;
 
 	pci_set_drvdata(pdev, c);
 	adp_stats_add(c);
 	adp_claim_describe(c, whom, sizeof(whom));
-	pci_info(pdev, "%s layout, batches of %u, %s, managed function: %s\n",
+	pci_info(pdev, "%s layout, batches of %u, %s, hooked by %s, managed function: %s\n",
 		 c->ch.layout == ADP_LAYOUT_WIDE ? "wide" : "narrow",
 		 c->ch.batch,
 		 adp_mode_names[c->windows.lazy ? ADP_MODE_LAZY : ADP_MODE_STRICT],
-		 whom);
+		 adp_hook_name(), whom);
 	return 0;
 
 teardown:
 	adp_teardown(c);
+unhook:
+	adp_hook_put();
 unmap:
 	pci_clear_master(pdev);
 	pci_iounmap(pdev, c->regs);
@@ -302,6 +312,7 @@ static void adp_remove(struct pci_dev *pdev)
 
 	adp_stats_remove(c);
 	adp_unclaim(c);
+	adp_hook_put();
 	adp_teardown(c);
 	pci_clear_master(pdev);
 	pci_iounmap(pdev, c->regs);
@@ -375,6 +386,9 @@ static int __init adp_init(void)
 		return -EINVAL;
 	}
 
+	err = adp_hook_init(hook);
+	if (err)
+		return err;
 	err = adp_claim_init();
 	if (err)
 		return err;

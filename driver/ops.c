@@ -10,6 +10,7 @@
 
 #include "adp.h"
 #include "compat.h"
+#include "hook.h"
 #include "lookup.h"
 #include "trace.h"
 
@@ -20,31 +21,22 @@
 #define ADP_MAP_EVERY		8
 #define ADP_MAP_EVERY_TIGHT	1024
 
-/* The companion that each row of adp_rows serves; set before a row is used. */
-static struct adp_companion *adp_slots[ADP_MAX_COMPANIONS];
-
-/**
- * struct adp_row - the ops of a companion
- * @ops: all rows have the same
- * @slot: whose they are
- *
- * The device's own data belongs to its driver. Which row a device points at says
- * whose it is.
- */
-struct adp_row {
-	const struct dma_map_ops ops;
-	struct adp_companion **slot;
-};
-
+/* The device's own data belongs to its driver; the gate under our ops is ours. */
 static __always_inline struct adp_companion *adp_of(struct device *dev)
 {
-	return *container_of(dev->dma_ops, struct adp_row, ops)->slot;
+	return adp_gate_of(dev)->c;
+}
+
+/* What the bus of a function can reach; 0 if that is everything. */
+static u64 adp_bus_limit(struct device *dev)
+{
+	return dev->bus_dma_limit == ADP_GATE_LIMIT ? 0 : dev->bus_dma_limit;
 }
 
 /* The highest address that a driver said its device can use. */
 static u64 adp_limit(struct device *dev, u64 mask)
 {
-	return min_not_zero(mask, dev->bus_dma_limit);
+	return min_not_zero(mask, adp_bus_limit(dev));
 }
 
 static void adp_fail(struct adp_companion *c, size_t size, const char *why)
@@ -1056,45 +1048,30 @@ static unsigned long adp_get_merge_boundary(struct device *dev)
 	return 0;
 }
 
+static const struct dma_map_ops adp_ops = {
+	.alloc = adp_alloc,
+	.free = adp_free,
+	.ADP_COMPAT_ALLOC_PAGES = adp_alloc_pages,
+	.free_pages = adp_free_pages,
+	.mmap = adp_mmap,
+	.get_sgtable = adp_get_sgtable,
+	.ADP_COMPAT_MAP = adp_map,
+	.ADP_COMPAT_UNMAP = adp_unmap,
+	.map_sg = adp_map_sg,
+	.unmap_sg = adp_unmap_sg,
 #ifdef ADP_HAVE_OPS_MAP_RESOURCE
-#define ADP_OPS_MAP_RESOURCE	.map_resource = adp_map_resource,
-#else
-#define ADP_OPS_MAP_RESOURCE
+	.map_resource = adp_map_resource,
 #endif
-
-#define ADP_OPS {							\
-		.alloc = adp_alloc,					\
-		.free = adp_free,					\
-		.ADP_COMPAT_ALLOC_PAGES = adp_alloc_pages,		\
-		.free_pages = adp_free_pages,				\
-		.mmap = adp_mmap,					\
-		.get_sgtable = adp_get_sgtable,				\
-		.ADP_COMPAT_MAP = adp_map,				\
-		.ADP_COMPAT_UNMAP = adp_unmap,				\
-		.map_sg = adp_map_sg,					\
-		.unmap_sg = adp_unmap_sg,				\
-		ADP_OPS_MAP_RESOURCE					\
-		.sync_single_for_cpu = adp_sync_single_for_cpu,		\
-		.sync_single_for_device = adp_sync_single_for_device,	\
-		.sync_sg_for_cpu = adp_sync_sg_for_cpu,			\
-		.sync_sg_for_device = adp_sync_sg_for_device,		\
-		.dma_supported = adp_dma_supported,			\
-		.get_required_mask = adp_get_required_mask,		\
-		.max_mapping_size = adp_max_mapping_size,		\
-		.opt_mapping_size = adp_opt_mapping_size,		\
-		.get_merge_boundary = adp_get_merge_boundary,		\
-	}
-
-#define ADP_ROW(n)	{ .ops = ADP_OPS, .slot = &adp_slots[n] }
-
-static const struct adp_row adp_rows[ADP_MAX_COMPANIONS] = {
-	ADP_ROW(0), ADP_ROW(1), ADP_ROW(2), ADP_ROW(3),
-	ADP_ROW(4), ADP_ROW(5), ADP_ROW(6), ADP_ROW(7),
-	ADP_ROW(8), ADP_ROW(9), ADP_ROW(10), ADP_ROW(11),
-	ADP_ROW(12), ADP_ROW(13), ADP_ROW(14), ADP_ROW(15),
+	.sync_single_for_cpu = adp_sync_single_for_cpu,
+	.sync_single_for_device = adp_sync_single_for_device,
+	.sync_sg_for_cpu = adp_sync_sg_for_cpu,
+	.sync_sg_for_device = adp_sync_sg_for_device,
+	.dma_supported = adp_dma_supported,
+	.get_required_mask = adp_get_required_mask,
+	.max_mapping_size = adp_max_mapping_size,
+	.opt_mapping_size = adp_opt_mapping_size,
+	.get_merge_boundary = adp_get_merge_boundary,
 };
-
-static_assert(ADP_MAX_COMPANIONS == 16);
 
 /*
  * A function that cannot be served must not get an address either. Refusing
@@ -1136,7 +1113,7 @@ static int adp_refuse_mask(struct device *dev, u64 mask)
 	return 0;
 }
 
-static const struct dma_map_ops adp_refuse_ops = {
+const struct dma_map_ops adp_refuse_ops = {
 	.alloc = adp_refuse_alloc,
 	.ADP_COMPAT_MAP = adp_refuse_map,
 	.ADP_COMPAT_UNMAP = adp_refuse_unmap,
@@ -1144,36 +1121,6 @@ static const struct dma_map_ops adp_refuse_ops = {
 	.unmap_sg = adp_refuse_unmap_sg,
 	.dma_supported = adp_refuse_mask,
 };
-
-/**
- * adp_ops_attach() - take a row of the table
- * @c: companion
- *
- * Context: the caller serializes.
- * Return: 0, or -ENOSPC if there are too many companions.
- */
-int adp_ops_attach(struct adp_companion *c)
-{
-	unsigned int i;
-
-	for (i = 0; i < ADP_MAX_COMPANIONS; i++) {
-		if (!adp_slots[i]) {
-			adp_slots[i] = c;
-			c->slot = i;
-			return 0;
-		}
-	}
-	return -ENOSPC;
-}
-
-/**
- * adp_ops_detach() - give the row back
- * @c: companion; no device has its ops
- */
-void adp_ops_detach(struct adp_companion *c)
-{
-	adp_slots[c->slot] = NULL;
-}
 
 /**
  * adp_ops_install() - serve a function
@@ -1186,9 +1133,10 @@ void adp_ops_install(struct adp_companion *c, struct device *dev)
 	 * Where memory is warm neither a limit of the bus is looked at, nor whether
 	 * a copy is to be preferred to a window.
 	 */
-	adp_windows_open(&c->windows, !dev->bus_dma_limit &&
+	adp_windows_open(&c->windows, !adp_bus_limit(dev) &&
 			 c->copy <= ADP_COPY_COLD);
-	set_dma_ops(dev, &adp_rows[c->slot].ops);
+	adp_gate_of(dev)->c = c;
+	adp_hook_install(dev, &adp_ops);
 }
 
 /**
@@ -1197,7 +1145,7 @@ void adp_ops_install(struct adp_companion *c, struct device *dev)
  */
 void adp_ops_refuse(struct device *dev)
 {
-	set_dma_ops(dev, &adp_refuse_ops);
+	adp_hook_install(dev, &adp_refuse_ops);
 }
 
 /**
@@ -1206,7 +1154,7 @@ void adp_ops_refuse(struct device *dev)
  */
 bool adp_ops_refusing(struct device *dev)
 {
-	return get_dma_ops(dev) == &adp_refuse_ops;
+	return adp_hook_refuses(dev);
 }
 
 /**
@@ -1215,5 +1163,5 @@ bool adp_ops_refusing(struct device *dev)
  */
 void adp_ops_remove(struct device *dev)
 {
-	set_dma_ops(dev, NULL);
+	adp_hook_remove(dev);
 }

@@ -32,6 +32,17 @@ compiles()
 		"$@" -w -fsyntax-only -x c - 2>"$out.log"
 }
 
+# external FUNCTION CC [FLAG...]: is there such a function of the DMA API, and no inline?
+external()
+{
+	name=$1
+	shift
+	compiles "#include <linux/dma-mapping.h>
+typeof($name) *probe_function;" "$@" &&
+		! compiles "#include <linux/dma-mapping.h>
+static typeof($name) $name;" "$@"
+}
+
 # declared HEADER FUNCTION CC [FLAG...]: calling what is not would only be a warning.
 declared()
 {
@@ -93,6 +104,47 @@ elif compiles "$(member dma_map_ops alloc_pages)" "$@"; then
 	echo '#define ADP_HAVE_OPS_ALLOC_PAGES 1' >>"$out"
 else
 	die "struct dma_map_ops has neither alloc_pages_op nor alloc_pages: unknown kernel"
+fi
+
+if external dma_map_phys "$@"; then
+	echo '#define ADP_HAVE_DMA_MAP_PHYS 1' >>"$out"
+fi
+
+if external dma_need_unmap "$@"; then
+	echo '#define ADP_HAVE_DMA_NEED_UNMAP 1' >>"$out"
+fi
+
+if external dma_addressing_limited "$@"; then
+	echo '#define ADP_HAVE_DMA_ADDRESSING_LIMITED 1' >>"$out"
+fi
+
+if external __dma_sync_single_for_cpu "$@"; then
+	echo '#define ADP_HAVE_UNDERSCORED_SYNC 1' >>"$out"
+elif external dma_sync_single_for_cpu "$@"; then
+	echo '#define ADP_HAVE_PLAIN_SYNC 1' >>"$out"
+fi
+
+if compiles 'void probe_flag(struct device *d) { d->dma_skip_sync = false; }' "$@"; then
+	echo '#define ADP_HAVE_DEV_DMA_SKIP_SYNC 1' >>"$out"
+elif declared device.h dev_clear_dma_skip_sync "$@"; then
+	echo '#define ADP_HAVE_DEV_CLEAR_DMA_SKIP_SYNC 1' >>"$out"
+fi
+
+# Direct calls for a set of functions: by a name of their own, or by the name that was
+# for one function before.
+if compiles '#include <linux/ftrace.h>
+#ifndef CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS
+#error
+#endif' "$@"; then
+	if declared ftrace.h register_ftrace_direct_multi "$@"; then
+		echo '#define ADP_HAVE_FTRACE_DIRECT 1' >>"$out"
+		echo '#define ADP_HAVE_FTRACE_DIRECT_MULTI 1' >>"$out"
+	elif compiles '#include <linux/ftrace.h>
+static_assert(__same_type(register_ftrace_direct, int (struct ftrace_ops *, unsigned long)));' "$@"; then
+		echo '#define ADP_HAVE_FTRACE_DIRECT 1' >>"$out"
+	else
+		die "direct calls of ftrace cannot be registered as known: unknown kernel"
+	fi
 fi
 
 rm -f "$out.log"

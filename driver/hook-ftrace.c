@@ -9,7 +9,6 @@
  * called, which returns to the caller; the kernel's own is not run. The gate stays
  * below, so a call that escapes fails.
  */
-#include <linux/delay.h>
 #include <linux/dma-map-ops.h>
 #include <linux/ftrace.h>
 #include <linux/module.h>

@@ -9,11 +9,16 @@
 # Writes one ADP_HAVE_* macro per feature found. A difference that exists in
 # two forms is probed in both; if neither compiles the probe cannot tell, and
 # the build stops here instead of in the middle of a source file.
+#
+# All probes are one run of the compiler, as most of its time goes into reading
+# the headers: each is a file of its own by its line marker, and has failed if
+# an error names it.
 
 set -u
 
 out=$1
 shift
+snippets=
 
 die()
 {
@@ -22,126 +27,163 @@ die()
 	exit 1
 }
 
-# compiles SNIPPET CC [FLAG...]: is it valid in a module for this kernel?
-compiles()
+# probe NAME SNIPPET: is it valid in a module for this kernel? Errors must be of its own
+# text, not of a macro in a header.
+probe()
 {
-	snippet=$1
-	shift
-	printf '%s\n' '#include <linux/module.h>' '#include <linux/device.h>' \
-		'#include <linux/dma-map-ops.h>' "$snippet" |
-		"$@" -w -fsyntax-only -x c - 2>"$out.log"
+	snippets="$snippets
+#line 1 \"probe-$1\"
+$2"
 }
 
-# external FUNCTION CC [FLAG...]: is there such a function of the DMA API, and no inline?
-external()
-{
-	name=$1
-	shift
-	compiles "#include <linux/dma-mapping.h>
-typeof($name) *probe_function;" "$@" &&
-		! compiles "#include <linux/dma-mapping.h>
-static typeof($name) $name;" "$@"
-}
-
-# declared HEADER FUNCTION CC [FLAG...]: calling what is not would only be a warning.
-declared()
-{
-	declared=$2
-	header=$1
-	shift 2
-	compiles "#include <linux/$header>
-typeof($declared) *probe_function;" "$@"
-}
-
-# member STRUCT MEMBER: the snippet that is valid if the struct has the member
+# member STRUCT MEMBER: does the struct have the member?
 member()
 {
-	echo "typeof(((struct $1 *)0)->$2) probe_member;"
+	probe "member-$1-$2" "typeof(((struct $1 *)0)->$2) probe_$1_$2;"
+}
+
+# flag FLAG: has a device this bit-field? Those have no typeof.
+flag()
+{
+	probe "flag-$1" "void probe_$1(struct device *d) { d->$1 = false; }"
+}
+
+# declared NAME: is there such a function (calling what is not declared would only be a
+# warning), and could it be an inline of the headers?
+declared()
+{
+	probe "declared-$1" "typeof($1) *probe_$1;"
+	probe "static-$1" "static typeof($1) $1;"
+}
+
+# found KIND-NAME: it compiled.
+found()
+{
+	! grep -q "^probe-$1:.*error:" "$out.log"
+}
+
+# external FUNCTION: one of the kernel's, and no inline
+external()
+{
+	found "declared-$1" && ! found "static-$1"
+}
+
+have()
+{
+	echo "#define ADP_HAVE_$1 1" >>"$out"
 }
 
 : >"$out" || die "cannot write $out"
 
-compiles 'int probe_control;' "$@" || {
-	cat "$out.log" >&2
+probe unaligned-header '#if !__has_include(<linux/unaligned.h>)
+#error
+#endif'
+flag dma_iommu
+flag dma_skip_sync
+member device dma_ops
+member dma_map_ops map_phys
+member dma_map_ops map_page
+member dma_map_ops map_resource
+member dma_map_ops alloc_pages_op
+member dma_map_ops alloc_pages
+declared dev_clear_dma_iommu
+declared use_dma_iommu
+declared dev_clear_dma_skip_sync
+declared dma_map_phys
+declared dma_need_unmap
+declared dma_addressing_limited
+declared __dma_sync_single_for_cpu
+declared dma_sync_single_for_cpu
+probe direct-calls '#ifndef CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS
+#error
+#endif'
+declared register_ftrace_direct_multi
+probe register_ftrace_direct '_Static_assert(__builtin_types_compatible_p(typeof(register_ftrace_direct),
+	int (struct ftrace_ops *, unsigned long)), "");'
+# The last one tells that the compiler came so far, and can be told from one that takes anything.
+member device no_such_member
+
+printf '%s\n' '#include <linux/module.h>' '#include <linux/device.h>' \
+	'#include <linux/dma-map-ops.h>' '#include <linux/dma-mapping.h>' '#include <linux/ftrace.h>' \
+	'#if __has_include(<linux/iommu-dma.h>)' '#include <linux/iommu-dma.h>' '#endif' "$snippets" |
+	LC_ALL=C "$@" -w -fsyntax-only -x c - 2>"$out.log"
+
+if grep 'error:' "$out.log" | grep -v '^probe-' >&2; then
 	die "the kernel headers do not compile (above); install those of the kernel you build for"
-}
-if compiles "$(member device no_such_member)" "$@"; then
-	die "the compiler accepts anything ($1); the kernel cannot be probed"
+fi
+if found member-device-no_such_member; then
+	tail -n 5 "$out.log" >&2
+	die "the compiler ($1) did not reach the end of the probes, or accepts anything; the kernel cannot be probed"
 fi
 
-if compiles '#include <linux/unaligned.h>' "$@"; then
-	echo '#define ADP_HAVE_LINUX_UNALIGNED_H 1' >>"$out"
+if found unaligned-header; then
+	have LINUX_UNALIGNED_H
 fi
 
-# bit-fields have no typeof
-if compiles 'void probe_flag(struct device *d) { d->dma_iommu = false; }' "$@"; then
-	echo '#define ADP_HAVE_DEV_DMA_IOMMU 1' >>"$out"
-elif declared device.h dev_clear_dma_iommu "$@"; then
-	echo '#define ADP_HAVE_DEV_CLEAR_DMA_IOMMU 1' >>"$out"
-elif declared iommu-dma.h use_dma_iommu "$@"; then
+if found flag-dma_iommu; then
+	have DEV_DMA_IOMMU
+elif found declared-dev_clear_dma_iommu; then
+	have DEV_CLEAR_DMA_IOMMU
+elif found declared-use_dma_iommu; then
 	die "a device has a flag for the kernel's own IOMMU layer, and no known way to clear it: unknown kernel"
 fi
 
-if compiles "$(member device dma_ops)" "$@"; then
-	echo '#define ADP_HAVE_DEV_DMA_OPS 1' >>"$out"
+if found member-device-dma_ops; then
+	have DEV_DMA_OPS
 fi
 
-if compiles "$(member dma_map_ops map_phys)" "$@"; then
-	echo '#define ADP_HAVE_OPS_MAP_PHYS 1' >>"$out"
-elif compiles "$(member dma_map_ops map_page)" "$@"; then
-	echo '#define ADP_HAVE_OPS_MAP_PAGE 1' >>"$out"
+if found member-dma_map_ops-map_phys; then
+	have OPS_MAP_PHYS
+elif found member-dma_map_ops-map_page; then
+	have OPS_MAP_PAGE
 else
 	die "struct dma_map_ops has neither map_phys nor map_page: unknown kernel"
 fi
 
-if compiles "$(member dma_map_ops map_resource)" "$@"; then
-	echo '#define ADP_HAVE_OPS_MAP_RESOURCE 1' >>"$out"
+if found member-dma_map_ops-map_resource; then
+	have OPS_MAP_RESOURCE
 fi
 
-if compiles "$(member dma_map_ops alloc_pages_op)" "$@"; then
-	echo '#define ADP_HAVE_OPS_ALLOC_PAGES_OP 1' >>"$out"
-elif compiles "$(member dma_map_ops alloc_pages)" "$@"; then
-	echo '#define ADP_HAVE_OPS_ALLOC_PAGES 1' >>"$out"
+if found member-dma_map_ops-alloc_pages_op; then
+	have OPS_ALLOC_PAGES_OP
+elif found member-dma_map_ops-alloc_pages; then
+	have OPS_ALLOC_PAGES
 else
 	die "struct dma_map_ops has neither alloc_pages_op nor alloc_pages: unknown kernel"
 fi
 
-if external dma_map_phys "$@"; then
-	echo '#define ADP_HAVE_DMA_MAP_PHYS 1' >>"$out"
+if external dma_map_phys; then
+	have DMA_MAP_PHYS
 fi
 
-if external dma_need_unmap "$@"; then
-	echo '#define ADP_HAVE_DMA_NEED_UNMAP 1' >>"$out"
+if external dma_need_unmap; then
+	have DMA_NEED_UNMAP
 fi
 
-if external dma_addressing_limited "$@"; then
-	echo '#define ADP_HAVE_DMA_ADDRESSING_LIMITED 1' >>"$out"
+if external dma_addressing_limited; then
+	have DMA_ADDRESSING_LIMITED
 fi
 
-if external __dma_sync_single_for_cpu "$@"; then
-	echo '#define ADP_HAVE_UNDERSCORED_SYNC 1' >>"$out"
-elif external dma_sync_single_for_cpu "$@"; then
-	echo '#define ADP_HAVE_PLAIN_SYNC 1' >>"$out"
+if external __dma_sync_single_for_cpu; then
+	have UNDERSCORED_SYNC
+elif external dma_sync_single_for_cpu; then
+	have PLAIN_SYNC
 fi
 
-if compiles 'void probe_flag(struct device *d) { d->dma_skip_sync = false; }' "$@"; then
-	echo '#define ADP_HAVE_DEV_DMA_SKIP_SYNC 1' >>"$out"
-elif declared device.h dev_clear_dma_skip_sync "$@"; then
-	echo '#define ADP_HAVE_DEV_CLEAR_DMA_SKIP_SYNC 1' >>"$out"
+if found flag-dma_skip_sync; then
+	have DEV_DMA_SKIP_SYNC
+elif found declared-dev_clear_dma_skip_sync; then
+	have DEV_CLEAR_DMA_SKIP_SYNC
 fi
 
 # Direct calls for a set of functions: by a name of their own, or by the name that was
 # for one function before.
-if compiles '#include <linux/ftrace.h>
-#ifndef CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS
-#error
-#endif' "$@"; then
-	if declared ftrace.h register_ftrace_direct_multi "$@"; then
-		echo '#define ADP_HAVE_FTRACE_DIRECT 1' >>"$out"
-		echo '#define ADP_HAVE_FTRACE_DIRECT_MULTI 1' >>"$out"
-	elif compiles '#include <linux/ftrace.h>
-static_assert(__same_type(register_ftrace_direct, int (struct ftrace_ops *, unsigned long)));' "$@"; then
-		echo '#define ADP_HAVE_FTRACE_DIRECT 1' >>"$out"
+if found direct-calls; then
+	if found declared-register_ftrace_direct_multi; then
+		have FTRACE_DIRECT
+		have FTRACE_DIRECT_MULTI
+	elif found register_ftrace_direct; then
+		have FTRACE_DIRECT
 	else
 		die "direct calls of ftrace cannot be registered as known: unknown kernel"
 	fi

@@ -1,0 +1,97 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Network cards behind other people's drivers: a managed one and its twin, at the two ends of a
+# wire. The twin is in a namespace of its own, so that what is for it goes there by wire.
+#
+# ADP_ZOO: the PCI driver. ADP_QUEUES: it has so many receive queues at least. ADP_MIB: what is
+# sent each way. ADP_MTU: another one.
+
+# Most functions are called by name, and conditions evaluated later.
+# shellcheck disable=SC2016,SC2317
+# shellcheck source=adp_zoo_lib.sh
+. "$(dirname "$0")/adp_zoo_lib.sh"
+adp_zoo_start
+command -v iperf3 >/dev/null || adp_skip "no iperf3"
+mib=${ADP_MIB:-16}
+
+adp_card() {
+	adp_zoo_below /sys/class/net "$1" | head -n 1
+}
+
+adp_has_card() {
+	[ -n "$(adp_card "$1")" ]
+}
+
+# Over there, where the twin is.
+there() {
+	nsenter -t "$there" -n "$@"
+}
+
+adp_carrier() {
+	[ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" = 1 ]
+}
+
+adp_up() {
+	[ -z "$ADP_MTU" ] || ip link set "$card" mtu "$ADP_MTU"
+	ip addr add 10.77.0.1/24 dev "$card"
+	ip link set "$card" up
+}
+
+# iperf ARGUMENT...
+iperf() {
+	iperf3 -c 10.77.0.2 -n "${mib}M" "$@" >/tmp/zoo.said 2>&1 || { sed 's/^/# /' /tmp/zoo.said; return 1; }
+}
+
+# Both ways at once.
+adp_files() {
+	there wget -q -O /tmp/there/copy http://10.77.0.1/file &
+	wget -q -O /tmp/here/copy http://10.77.0.2/file
+	wait $!
+}
+
+adp_same() {
+	cmp /tmp/here/file /tmp/there/copy && cmp /tmp/there/file /tmp/here/copy
+}
+
+adp_bytes_moved() {
+	echo $(($(cat "/sys/class/net/$card/statistics/rx_bytes") + $(cat "/sys/class/net/$card/statistics/tx_bytes")))
+}
+
+adp_work() {
+	adp_until adp_has_card "$MANAGED"
+	card=$(adp_card "$MANAGED")
+	ktap_print_msg "$card of $MANAGED, $twin of $TWIN"
+	adp_is "$1: queues" "$(find "/sys/class/net/$card/queues" -name 'rx-*' | wc -l)" -ge "${ADP_QUEUES:-1}"
+	ktap_test_result "$1: link" adp_up
+	ktap_test_result "$1: carrier" adp_until adp_carrier "$card"
+	ktap_test_result "$1: there is somebody" adp_until adp_quiet ping -q -c 1 -W 1 10.77.0.2
+	ktap_test_result "$1: packets in pieces" adp_quiet ping -q -A -s 20000 -c 20 -W 5 10.77.0.2
+	httpd -p 10.77.0.1:80 -h /tmp/here
+	ktap_test_result "$1: sending" iperf -P 2
+	ktap_test_result "$1: receiving" iperf -P 2 -R
+	rm -f /tmp/here/copy /tmp/there/copy
+	ktap_test_result "$1: files both ways" adp_files
+	ktap_test_result "$1: they are the same" adp_same
+	killall httpd
+	there httpd -p 10.77.0.2:80 -h /tmp/there
+	adp_is "$1: all that was asked for has been moved" "$(adp_bytes_moved)" -ge $(((mib * 4) << 20))
+}
+
+adp_until adp_has_card "$TWIN"
+twin=$(adp_card "$TWIN")
+mkdir -p /tmp/here /tmp/there
+dd if=/dev/urandom of=/tmp/here/file bs=64k count=$((mib * 16)) 2>/dev/null
+dd if=/dev/urandom of=/tmp/there/file bs=64k count=$((mib * 16)) 2>/dev/null
+ip link set lo up
+unshare -n sleep 10000 &
+there=$!
+adp_until eval '[ "$(readlink /proc/$there/ns/net)" != "$(readlink /proc/self/ns/net)" ]'
+ip link set "$twin" netns $there
+[ -z "$ADP_MTU" ] || there ip link set "$twin" mtu "$ADP_MTU"
+there ip addr add 10.77.0.2/24 dev "$twin"
+there ip link set "$twin" up
+there httpd -p 10.77.0.2:80 -h /tmp/there
+there iperf3 -s >/dev/null 2>&1 &
+
+adp_zoo adp_work adp_bytes_moved

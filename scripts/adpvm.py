@@ -539,6 +539,9 @@ def command_line(guest, work, kernel, base, qemu):
     if guest.arch == "arm64":
         # A GICv3 keeps its tables where the last kernel has put them, which only firmware passes on.
         machine, cpu = f"virt,gic-version={2 if guest.kexec else 3}", "cortex-a76"
+        if guest.kernel.startswith("fedora"):
+            # That signs return addresses, if the CPU can.
+            cpu = "max,pauth-impdef=on"
     else:
         machine, cpu = "q35", "max"
     if not accel.startswith("tcg"):

@@ -326,7 +326,7 @@ make_program() {
 # kernel_targets: "NAME ARCH" of every kernel that all tests use, architecture and page size.
 kernel_targets() {
 	local name pages use
-	while read -r name _ _ pages use; do
+	while read -r name _ _ pages use _; do
 		[ "$use" = check ] || continue
 		echo "$name arm64"
 		[ "$pages" != 16k ] || echo "$name-16k arm64"

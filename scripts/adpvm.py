@@ -251,7 +251,7 @@ def module_closure(kernel, release, names):
 
 
 def add_modules(archive, guest, kernel, release, ours):
-    """All modules flat in one directory, with the indexes that busybox's modprobe reads."""
+    """All modules flat in one directory, with the indexes that busybox's modprobe reads. Return: their names."""
     where = f"lib/modules/{release}"
     found = module_closure(kernel, release, guest.modules + guest.available)
     index = []
@@ -269,6 +269,7 @@ def add_modules(archive, guest, kernel, release, ours):
         aliases = [line for line in f if line.split()[-1] in found]
     archive.data(f"{where}/modules.alias", "".join(aliases).encode())
     archive.data(f"{where}/modules.symbols", b"")
+    return found
 
 
 def kexec_files(guest, path, kernel, *made):
@@ -287,11 +288,12 @@ def make_initramfs(guest, path, kernel, release, base, ours, selftests):
     archive.add(f"{base}/busybox", "bin/busybox")
     archive.link("bin/sh", "busybox")
     archive.link("sbin", "bin")
-    add_modules(archive, guest, kernel, release, ours)
+    there = add_modules(archive, guest, kernel, release, ours)
     load = []
     if guest.module == "load":
         load.append(f"modprobe {DRIVER} {guest.params} || trouble 'cannot load {DRIVER}'")
-    load += [f"modprobe {m} || trouble 'cannot load {m}'" for m in guest.modules]
+    # What the kernel has built in is no module.
+    load += [f"modprobe {m} || trouble 'cannot load {m}'" for m in guest.modules if module_name(m) in there]
     init = INIT.replace("@LOAD@", "\n".join(load)).replace("@DRIVER@", DRIVER)
     init = init.replace("@END@", guest.end)
     archive.data("init", init.replace("@OUT@", CONSOLE[guest.arch][1]).encode(), 0o755)

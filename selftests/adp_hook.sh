@@ -53,6 +53,21 @@ rmmod adp_rival
 
 refused "a hook is left out" "dma_alloc_attrs does not come to its hook" hook_omit=dma_alloc_attrs
 
+# So do programs of BPF, by what else ftrace has; but only where the kernel tells its types.
+types=/sys/kernel/btf/vmlinux
+if [ -e $types ]; then
+	"$adp_here/adp_bpf" dma_map_page_attrs >/tmp/adp_bpf 2>&1 &
+	rival=$!
+	adp_until eval "grep -q taken /tmp/adp_bpf || ! kill -0 $rival 2>/dev/null"
+	sed 's/^/# /' /tmp/adp_bpf
+	adp_is "a program of BPF takes a function" "$(cat /tmp/adp_bpf)" = taken
+	refused "a program has it" "dma_map_page_attrs is taken by somebody else"
+	kill $rival
+	wait $rival 2>/dev/null
+else
+	ktap_print_msg "no $types, so no program of BPF can take a function"
+fi
+
 # The gate stays below the hooks.
 adp_load apple_dma_pci hook=ftrace hook_omit=dma_alloc_pages hook_try=0
 adp_need_edu
@@ -68,6 +83,12 @@ adp_is "all functions are hooked" "$(hooked)" -ge 28
 ktap_test_result "ftrace cannot be switched off" eval "! echo 0 2>/dev/null >/proc/sys/kernel/ftrace_enabled"
 adp_is "and is on" "$(cat /proc/sys/kernel/ftrace_enabled)" -eq 1
 ktap_test_result "nobody else can take a function" eval "! adp_load adp_rival 2>/dev/null"
+if [ -e $types ]; then
+	ktap_test_result "nor can a program of BPF" eval "! $adp_here/adp_bpf dma_map_page_attrs >/tmp/adp_bpf 2>&1"
+	sed 's/^/# /' /tmp/adp_bpf
+	adp_is "for it is taken" "$(grep -c "cannot be taken" /tmp/adp_bpf)" -eq 1
+	rm -f /tmp/adp_bpf
+fi
 
 # The witness: whoever gets to the kernel's own path is written down, by name.
 probes=0

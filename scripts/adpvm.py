@@ -119,6 +119,7 @@ class Guest:
     stray_exit: bool = True
     qmp: list = dataclasses.field(default_factory=list)         # commands that the guest may have executed
     programs: list = dataclasses.field(default_factory=list)    # of Debian's, by the script that fetches them
+    uefi: tuple = ()            # directory made by scripts/secure-boot, variables of the firmware
 
 
 @dataclasses.dataclass
@@ -533,6 +534,31 @@ def kernel_image(guest, kernel):
     return unpacked if os.path.exists(unpacked) and "-bios" not in guest.qemu_args else f"{kernel}/vmlinuz"
 
 
+def boot_args(guest, work, kernel, append):
+    initrd = guest.initrd or f"{work}/initramfs"
+    if not guest.uefi:
+        return ["-kernel", kernel_image(guest, kernel), "-initrd", initrd, "-append", append]
+    firmware, variables = guest.uefi
+    shutil.copy(variables, f"{work}/vars.fd")
+    os.makedirs(f"{work}/boot", exist_ok=True)
+    shutil.copy(f"{kernel}/vmlinuz", f"{work}/boot/vmlinuz")
+    shutil.copy(initrd, f"{work}/boot/initrd")
+    with open(f"{work}/boot/adp.cfg", "w", encoding="ascii") as f:
+        f.write(f"linux /vmlinuz {append}\ninitrd /initrd\nboot\n")
+    size = sum(e.stat().st_size for e in os.scandir(f"{work}/boot")) // (1 << 20) + 8
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext2", "-d", f"{work}/boot", f"{work}/boot.img", f"{size}M"],
+                   env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}, check=True,
+                   stdin=subprocess.DEVNULL)
+    # Only what runs in the mode of the firmware may write its variables.
+    smm = ["-machine", "smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on"]
+    return [*(smm if guest.arch == "x86_64" else []),
+            "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={firmware}/code.fd",
+            "-drive", f"if=pflash,unit=1,format=raw,file={work}/vars.fd",
+            "-drive", f"if=none,id=esp,format=raw,readonly=on,file={firmware}/esp",
+            "-drive", f"if=none,id=boot,format=raw,readonly=on,file={work}/boot.img",
+            "-device", "virtio-blk-pci,drive=esp,bootindex=0,romfile=", "-device", "virtio-blk-pci,drive=boot,bootindex=1,romfile="]
+
+
 def command_line(guest, work, kernel, base, qemu):
     accel = os.environ.get("ACCEL", "tcg")
     console = CONSOLE[guest.arch][0]
@@ -554,12 +580,12 @@ def command_line(guest, work, kernel, base, qemu):
             "-name", guest.name, "-L", f"{base}/firmware",
             "-machine", ",".join(filter(None, (machine, guest.machine))),
             "-accel", accel, "-cpu", guest.cpu or cpu, "-smp", str(guest.cpus), "-m", guest.memory,
-            "-kernel", kernel_image(guest, kernel), "-initrd", guest.initrd or f"{work}/initramfs", "-append", append.strip(),
+            *boot_args(guest, work, kernel, append.strip()),
             "-chardev", f"file,id=console,path={work}/console", "-serial", "chardev:console",
             "-chardev", f"file,id=out,path={work}/out" + (f",input-path={work}/in" if guest.qmp else ""),
             "-serial", "chardev:out",
             "-qmp", f"unix:{work}/qmp,server=on,wait=off"]
-    if guest.arch == "x86_64":
+    if guest.arch == "x86_64" and not guest.uefi:
         # SeaBIOS would use NVMe drives before Linux, and that would be stray DMA.
         args += ["-bios", "qboot.rom"]
     if guest.domain:

@@ -25,6 +25,11 @@ adp_has_drive() {
 	[ -b "/dev/$DRIVE" ]
 }
 
+# Pages and lists that the module has mapped.
+adp_mapped() {
+	echo $(($(adp_stat "$COMPANION" map_ops) + $(adp_stat "$COMPANION" sg_lists)))
+}
+
 # adp_wrote SEED: 8 MiB that can be told from others, past all caches.
 adp_wrote() {
 	yes "$1" | dd of=/tmp/wrote bs=64k count=128 iflag=fullblock 2>/dev/null &&
@@ -46,9 +51,9 @@ echo "$COMPANION" >$ours/bind
 adp_is "the companion is taken up anew" "$(adp_driver "$COMPANION")" = apple_dma_pci
 [ -n "$(adp_driver "$MANAGED")" ] || echo "$MANAGED" >/sys/bus/pci/drivers/nvme/bind
 ktap_test_result "the drive is back" adp_until adp_has_drive
-before=$(adp_stat "$COMPANION" map_ops)
+before=$(adp_mapped)
 ktap_test_result "what was written is there" adp_reads
 ktap_test_result "writing" adp_wrote "after $$"
 ktap_test_result "and reading" adp_reads
-adp_is "all of it mapped by us" "$(($(adp_stat "$COMPANION" map_ops) + $(adp_stat "$COMPANION" sg_lists)))" -gt "$before"
+adp_is "all of it mapped by us" "$(adp_mapped)" -gt "$before"
 ktap_finished

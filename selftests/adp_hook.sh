@@ -4,7 +4,7 @@
 # The hooks of ftrace, by which a function is served on kernels without dma_ops: no
 # call goes around them, other users of ftrace go on, and nobody takes one away
 # unseen. Needs an edu device that is managed and one that is not. Loads and
-# unloads our module.
+# unloads our module. ADP_CPU: features that the kernel has to have found, words joined by _.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -32,6 +32,10 @@ refused() {
 	rmmod adp_test
 	ktap_test_result "$refused_what: the module goes" rmmod apple_dma_pci
 }
+
+for feature in ${ADP_CPU-}; do
+	adp_is "the kernel says: $feature" "$(dmesg | grep -c "CPU features: detected: .*$(echo "$feature" | tr _ ' ')")" -ge 1
+done
 
 managed=$(adp_functions $ADP_EDU_ID | sed -n 1p)
 twin=$(adp_functions $ADP_EDU_ID | sed -n 2p)

@@ -98,7 +98,7 @@ class Guest:
     cpus: int = 1
     machine: str = ""           # appended to -machine
     domain: int = 0             # of PCI; arm64 only
-    cpu: str = ""
+    cpu: str | dict = ""        # of all, or by architecture
     devices: list = dataclasses.field(default_factory=list)     # -device arguments
     drives: list = dataclasses.field(default_factory=list)      # id=ID,size=SIZE or id=ID,file=FILE
     modules: list = dataclasses.field(default_factory=list)     # loaded after ours, in order
@@ -574,12 +574,13 @@ def command_line(guest, work, kernel, base, qemu):
         machine, cpu = "q35", "max"
     if not accel.startswith("tcg"):
         cpu = "host"
+    chosen = guest.cpu.get(guest.arch) if isinstance(guest.cpu, dict) else guest.cpu
     append = " ".join([f"console={console} panic=-1 oops=panic softlockup_panic=1 hung_task_panic=1",
                        "loglevel=7" if guest.initrd else BRISK, guest.append])
     args = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-shutdown",
             "-name", guest.name, "-L", f"{base}/firmware",
             "-machine", ",".join(filter(None, (machine, guest.machine))),
-            "-accel", accel, "-cpu", guest.cpu or cpu, "-smp", str(guest.cpus), "-m", guest.memory,
+            "-accel", accel, "-cpu", chosen or cpu, "-smp", str(guest.cpus), "-m", guest.memory,
             *boot_args(guest, work, kernel, append.strip()),
             "-chardev", f"file,id=console,path={work}/console", "-serial", "chardev:console",
             "-chardev", f"file,id=out,path={work}/out" + (f",input-path={work}/in" if guest.qmp else ""),

@@ -12,6 +12,9 @@ adp_start
 [ -n "$ADP_SLEEP" ] || adp_skip "ADP_SLEEP does not say that this machine may sleep"
 adp_need_edu
 grep -q freeze /sys/power/state || adp_skip "this kernel cannot sleep"
+case $ADP_SLEEP in
+*idle*) [ -e /sys/class/rtc/rtc0/wakealarm ] || adp_skip "no clock would wake this machine up" ;;
+esac
 
 # shellcheck disable=SC2317
 sleep_once() {

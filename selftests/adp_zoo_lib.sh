@@ -7,6 +7,7 @@
 # nobody manages. Both do the same at the same time, in each mode. ADP_ZOO is the driver of both.
 # What they hold is lost, so without it nothing is done.
 #
+# ADP_COHERENT: 1 for a driver that maps nothing, and has only coherent memory.
 # ADP_LEAVES: 1 for a driver that is known to leave some of its mappings when it goes; our module
 # takes them away and says so. ADP_MODES: the modes, the first one being that in which the driver runs already.
 
@@ -81,7 +82,11 @@ adp_zoo() {
 		adp_bytes=$("$2")
 		# shellcheck disable=SC2046
 		set -- "$@" $(adp_zoo_counts)
-		adp_is "$mode: its mappings were ours" $((${13} + ${14})) -gt $((${7} + ${8}))
+		if [ -n "$ADP_COHERENT" ]; then
+			adp_is "$mode: its memory is ours" "$(adp_stat "$COMPANION" coherent_bytes)" -gt 0
+		else
+			adp_is "$mode: its mappings were ours" $((${13} + ${14})) -gt $((${7} + ${8}))
+		fi
 		ktap_print_msg "zoo: driver=$ADP_ZOO mode=$mode irq=$(adp_zoo_irq "$MANAGED") bytes=$adp_bytes" \
 			"doorbells=$((${9} - $3)) maps=$((${10} - $4)) unmaps=$((${11} - $5)) copied=$((${12} - $6))" \
 			"mappings=$((${13} - $7)) lists=$((${14} - $8))"

@@ -21,13 +21,15 @@
 #endif
 
 /*
- * Without one of them the module would build and do nothing, and the managed
- * function would be loose. Without the field set_dma_ops() is an empty inline; on
- * arm64 CONFIG_XEN selects it.
+ * Without one of them nothing can be mapped: the module keeps the managed function from
+ * DMA, so that it cannot do harm, which is not what one builds it for. Without the field
+ * set_dma_ops() is an empty inline; on arm64 CONFIG_XEN selects it.
  */
-#if !defined(ADP_HAVE_DEV_DMA_OPS) && !defined(ADP_HAVE_FTRACE_DIRECT)
+#if !defined(ADP_HAVE_DEV_DMA_OPS) && !defined(ADP_HAVE_FTRACE_DIRECT) && \
+	!defined(ADP_GATE_ONLY)
 #error "apple_dma_pci needs CONFIG_ARCH_HAS_DMA_OPS=y (before 6.12: CONFIG_DMA_OPS=y)"
 #error "or CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y"
+#error "with ADP_GATE_ONLY=y the module only keeps the managed function from DMA"
 #endif
 
 #ifndef DMA_ATTR_MMIO

@@ -864,14 +864,6 @@ free:
 }
 
 /**
- * adp_hook_ftrace_possible() - has this kernel what it takes
- */
-bool adp_hook_ftrace_possible(void)
-{
-	return true;
-}
-
-/**
  * adp_hook_ftrace_start() - hook the kernel's DMA calls
  * @remedy: gets what to do, if that is not to use another kernel
  *
@@ -969,14 +961,12 @@ void adp_hook_ftrace_stop(void)
 
 #else /* ADP_HAVE_FTRACE_DIRECT */
 
-bool adp_hook_ftrace_possible(void)
-{
-	return false;
-}
-
 const char *adp_hook_ftrace_start(const char **remedy)
 {
-	return "this kernel has no per-device dma_ops, and no ftrace with direct calls";
+#ifdef ADP_HAVE_DEV_DMA_OPS
+	*remedy = "load without hook=";
+#endif
+	return "this kernel has no direct calls (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS)";
 }
 
 void adp_hook_ftrace_stop(void)

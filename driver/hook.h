@@ -74,7 +74,6 @@ extern const struct adp_hook adp_stub_hooks[];
 extern unsigned long adp_stub_base;
 extern u8 *adp_stub_map;
 
-bool adp_hook_ftrace_possible(void);
 const char *adp_hook_ftrace_start(const char **remedy);
 void adp_hook_ftrace_stop(void);
 

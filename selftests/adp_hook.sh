@@ -4,18 +4,49 @@
 # The hooks of ftrace, by which a function is served on kernels without dma_ops: no
 # call goes around them, other users of ftrace go on, and nobody takes one away
 # unseen. Needs an edu device that is managed and one that is not. Loads and
-# unloads our module. ADP_CPU: features that the kernel has to have found, words joined by _.
+# unloads our module. ADP_NEITHER: the kernel has no direct calls. ADP_CPU: features that the kernel has to have found, words joined by _.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
 adp_start
 adp_need_unload
 tracing=/sys/kernel/tracing
+types=/sys/kernel/btf/vmlinux
 [ -e $tracing/enabled_functions ] || adp_skip "this kernel has no ftrace"
 ! adp_loaded apple_dma_pci || rmmod apple_dma_pci
 
 hooked() {
 	grep -c "adp_stub" $tracing/enabled_functions
+}
+
+# others WHEN: whoever else traces sees other functions.
+others() {
+	if [ -e $types ]; then
+		"$adp_here/adp_bpf" vfs_read >/tmp/adp_bpf 2>&1 &
+		others_bpf=$!
+		adp_until eval "grep -q taken /tmp/adp_bpf || ! kill -0 $others_bpf 2>/dev/null"
+		adp_is "$1: a program of BPF has another function" "$(cat /tmp/adp_bpf)" = taken
+		kill $others_bpf
+		wait $others_bpf 2>/dev/null
+	fi
+	echo 'vfs_*' >$tracing/set_ftrace_filter
+	echo 'p:adp_other/opened do_sys_openat2' >>$tracing/kprobe_events
+	echo 1 >$tracing/events/adp_other/enable
+	echo 1 >$tracing/tracing_on
+	for tracer in function function_graph; do
+		grep -qw $tracer $tracing/available_tracers || continue
+		echo $tracer >$tracing/current_tracer
+		echo >$tracing/trace
+		cat /proc/version >/dev/null
+		cp $tracing/trace /tmp/adp_hook.trace
+		adp_is "$1: the tracer $tracer sees other functions" "$(grep -c vfs_ /tmp/adp_hook.trace)" -gt 0
+		adp_is "$1: and a kprobe does" "$(grep -c 'opened: (do_sys_openat2' /tmp/adp_hook.trace)" -gt 0
+		echo nop >$tracing/current_tracer
+	done
+	echo 0 >$tracing/events/adp_other/enable
+	echo '-:adp_other/opened' >>$tracing/kprobe_events
+	echo >$tracing/set_ftrace_filter
+	rm -f /tmp/adp_hook.trace /tmp/adp_bpf
 }
 
 # refused WHAT SAYS [PARAMETER...]: the module is loaded and leaves the function without DMA.
@@ -41,9 +72,18 @@ managed=$(adp_functions $ADP_EDU_ID | sed -n 1p)
 twin=$(adp_functions $ADP_EDU_ID | sed -n 2p)
 [ -n "$twin" ] || adp_skip "no second edu device, for comparison"
 
-adp_load apple_dma_pci hook=ftrace 2>/dev/null || adp_skip "this kernel has no direct calls"
+# On a kernel that has nothing to hook with.
+if [ -n "$ADP_NEITHER" ]; then
+	refused "no direct calls" "has no direct calls .*load without hook="
+	ktap_finished
+fi
+
+adp_log_mark
+adp_load apple_dma_pci hook=ftrace
+! adp_log | grep -q "has no direct calls" || adp_skip "this kernel has no direct calls"
 rmmod apple_dma_pci
 adp_is "without a companion in use nothing is hooked" "$(hooked)" -eq 0
+others before
 
 # Linux 7 knows no such thing any more.
 if echo 0 2>/dev/null >/proc/sys/kernel/ftrace_enabled; then
@@ -58,7 +98,6 @@ rmmod adp_rival
 refused "a hook is left out" "dma_alloc_attrs does not come to its hook" hook_omit=dma_alloc_attrs
 
 # So do programs of BPF, by what else ftrace has; but only where the kernel tells its types.
-types=/sys/kernel/btf/vmlinux
 if [ -e $types ]; then
 	"$adp_here/adp_bpf" dma_map_page_attrs >/tmp/adp_bpf 2>&1 &
 	rival=$!
@@ -124,6 +163,8 @@ echo 0 >$tracing/events/adp_witness/enable
 [ ! -d $tracing/events/dma ] || echo 0 >$tracing/events/dma/enable
 echo >$tracing/kprobe_events
 
+others during
+
 # Others that trace come and go, on the same functions too.
 printf '%s\n' 'dma_map_*' 'dma_unmap_*' 'adp_*' >$tracing/set_ftrace_filter
 (
@@ -165,4 +206,5 @@ adp_case "and that still works" sg n=64
 rmmod adp_test
 ktap_test_result "the module goes" rmmod apple_dma_pci
 adp_is "and so do the hooks" "$(hooked)" -eq 0
+others after
 ktap_finished

@@ -16,7 +16,7 @@ command -v fio >/dev/null || adp_skip "no fio"
 for module in $ADP_LOAD; do
 	modprobe -q "$module"
 done
-mib=${ADP_MIB:-8}
+mib=${ADP_MIB:-16}
 
 adp_disk() {
 	adp_zoo_below /sys/block "$1" | grep -v boot | head -n 1

@@ -4,7 +4,8 @@
 # The hooks of ftrace, by which a function is served on kernels without dma_ops: no
 # call goes around them, other users of ftrace go on, and nobody takes one away
 # unseen. Needs an edu device that is managed and one that is not. Loads and
-# unloads our module. ADP_NEITHER: the kernel has no direct calls. ADP_CPU: features that the kernel has to have found, words joined by _.
+# unloads our module. ADP_NEITHER: the kernel has no direct calls. ADP_CPU: features
+# that the kernel has to have found, their words joined by _.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"

@@ -55,6 +55,7 @@ while [ $host -lt "$ADP_HOSTS" ]; do
 	esac
 	adp_sysfs $ours/unbind "$COMPANION"
 done
+adp_figure hostile_hosts $host
 ktap_print_msg "$host hosts: $refused were refused, $served had a driver served, $broken were given up"
 
 adp_is "nothing led elsewhere" "$(adp_log | grep -c "case failed: soak\|case failed: sg_check")" -eq 0

@@ -226,6 +226,11 @@ adp_until() {
 	done
 }
 
+# adp_figure NAME NUMBER: for those who add up what was done.
+adp_figure() {
+	ktap_print_msg "figure $1 $2"
+}
+
 # Has function $1 the driver $2, or, without that, none?
 adp_driver_is() {
 	[ "$(adp_driver "$1")" = "$2" ]

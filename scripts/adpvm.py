@@ -52,7 +52,11 @@ TROUBLE = re.compile(
     r"|suspicious RCU|DMA-API:|swiotlb buffer is full|stray|detected stall|refcount_t:|list_(add|del) corruption"
     r"|adp-vm: trouble")
 # Said of the emulated processor, not by or about a driver.
-HARMLESS = re.compile(r"Spectre V2 : WARNING|MDS CPU bug|Retbleed|stray-dma")
+HARMLESS = re.compile(r"Spectre V2 : WARNING|MDS CPU bug|Retbleed|stray-dma|kmemleak: Kernel memory leak detector"
+                      r"|DMA-API: (preallocated|debugging (en|dis)abled|dma-debug initialized)")
+
+# Kernels of kernels.conf that look hard at everything take their time over it.
+DEBUG, PATIENCE = "debug-", 8
 
 TOTALS = re.compile(r"(?:" + DRIVER + r"|adp_naive) ([0-9a-f:.]+): totals: (.*)")
 REFUSED = ("refused-bytes", "refused-mappings", "refused-space", "refused-duplicate", "refused-misaligned",
@@ -215,6 +219,14 @@ for m in $(awk '$3 !~ /^(rootfs|proc|sysfs|devtmpfs|debugfs|tracefs|tmpfs)$/ { p
 done
 if [ -d /sys/module/@DRIVER@ ]; then
 	rmmod @DRIVER@ || trouble "cannot unload @DRIVER@"
+fi
+leaks=/sys/kernel/debug/kmemleak
+if [ -e $leaks ]; then
+	# What is younger is not looked at, and what changes between two looks is in use.
+	sleep 6
+	echo scan >$leaks
+	echo scan >$leaks
+	[ -z "$(head -c 1 $leaks)" ] || head -n 60 $leaks | while read -r line; do trouble "leaked: $line"; done
 fi
 @END@ -f
 """
@@ -576,7 +588,7 @@ def command_line(guest, work, kernel, base, qemu):
         cpu = "host"
     chosen = guest.cpu.get(guest.arch) if isinstance(guest.cpu, dict) else guest.cpu
     append = " ".join([f"console={console} panic=-1 oops=panic softlockup_panic=1 hung_task_panic=1",
-                       "loglevel=7" if guest.initrd else BRISK, guest.append])
+                       "loglevel=7" if guest.initrd else BRISK, hard_look(guest), guest.append])
     args = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-shutdown",
             "-name", guest.name, "-L", f"{base}/firmware",
             "-machine", ",".join(filter(None, (machine, guest.machine))),
@@ -659,7 +671,8 @@ def judge(guest, result):
     result.output = marker.sub("", result.output)
     if guest.qmp:
         result.output = re.sub(r"\n?adp-vm: qmp .*\n", "", result.output)
-    for line in result.console.splitlines():
+    lines = result.console.splitlines()
+    for line in ours_only(lines) if "BUG: KCSAN" in result.console else lines:
         if TROUBLE.search(line) and not HARMLESS.search(line):
             result.trouble.append(line.strip())
         found = TOTALS.search(line)
@@ -693,6 +706,38 @@ def compare(device, driver):
     return found
 
 
+def hard_look(guest):
+    """What a kernel that looks hard is told to do when it finds something."""
+    if not guest.kernel.startswith(DEBUG):
+        return ""
+    words = ["page_poison=1"]
+    # Of races, the kernel has some of its own.
+    if not guest.kernel.endswith("kcsan"):
+        words.append("panic_on_warn=1")
+    # The tests' own driver maps memory more than once, which DMA_API_DEBUG takes for a mistake.
+    if any(d.startswith("edu,") for d in guest.devices):
+        words.append("dma_debug=off")
+    return " ".join(words)
+
+
+def ours_only(lines):
+    """Without the reports of KCSAN that name nothing of ours."""
+    report = None
+    for line in lines:
+        if re.search(r"\] =====+$|^=====+$", line):
+            if report and any("[adp_" in r or f"[{DRIVER}]" in r for r in report):
+                yield from report
+            report = [] if report is None else None
+        elif report is None:
+            yield line
+        else:
+            report.append(line)
+            # Others draw such lines, too.
+            if len(report) == 1 and "KCSAN" not in line:
+                yield from report
+                report = None
+
+
 def prepare(guest):
     """Everything that a guest needs, made or found: (kernel, release, base, modules, selftests, qemu)."""
     guest.arch = arch_name(guest.arch)
@@ -706,6 +751,8 @@ def prepare(guest):
 def run(guest, keep=None):
     """Boot it, and say how it went. keep: a directory for console, output, and drives made here."""
     kernel, release, base, ours, selftests, qemu = prepare(guest)
+    if guest.kernel.startswith(DEBUG):
+        guest = dataclasses.replace(guest, timeout=guest.timeout * PATIENCE)
     # A socket's path is short.
     work = keep or tempfile.mkdtemp(prefix="adp-vm-")
     os.makedirs(work, exist_ok=True)

@@ -1,0 +1,148 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Every allocation fails once: the first one of a path, then the second, until the path has no
+# more. What fails says so and leaves nothing behind, and what does not is right. It needs a kernel
+# with FAULT_INJECTION, FAILSLAB and FAIL_PAGE_ALLOC.
+
+# Most functions are called by name.
+# shellcheck disable=SC2317
+# shellcheck source=adp_lib.sh
+. "$(dirname "$0")/adp_lib.sh"
+adp_start
+[ -e /proc/self/fail-nth ] || adp_skip "this kernel does not inject faults (CONFIG_FAULT_INJECTION)"
+for kind in failslab fail_page_alloc; do
+	[ -d "$ADP_DEBUGFS/$kind" ] || adp_skip "this kernel has no $kind"
+	# Of those that may wait, too, and without a backtrace for each.
+	echo N >"$ADP_DEBUGFS/$kind/ignore-gfp-wait"
+	echo 0 >"$ADP_DEBUGFS/$kind/verbose"
+done
+echo N >"$ADP_DEBUGFS/fail_page_alloc/ignore-gfp-highmem"
+echo 0 >"$ADP_DEBUGFS/fail_page_alloc/min-order"
+adp_need_edu
+run=$ADP_DEBUGFS/adp_test/$EDU/run
+ours=/sys/bus/pci/drivers/apple_dma_pci
+theirs=/sys/bus/pci/drivers/adp_test
+total=0
+
+# adp_nth N FILE TEXT: writes with the Nth allocation failing. Nothing but this shell's own
+# built-in commands, as each task has its own faults. False when there were fewer.
+adp_nth() {
+	adp_rest=0
+	{
+		echo "$1" >/proc/self/fail-nth
+		echo "$3" >"$2"
+		read -r adp_rest </proc/self/fail-nth
+		echo 0 >/proc/self/fail-nth
+	} 2>/dev/null
+	[ "$adp_rest" -eq 0 ]
+}
+
+# sweep WHAT MOST BEFORE AFTER FILE TEXT: functions that are run before and after each.
+sweep() {
+	n=1
+	wrong=0
+	while adp_nth_one "$3" "$5" "$6" "$n"; do
+		$4 || wrong=$((wrong + 1))
+		n=$((n + 1))
+		[ $n -le "$2" ] || break
+	done
+	$4 || wrong=$((wrong + 1))
+	total=$((total + n - 1))
+	ktap_print_msg "$1: $((n - 1)) allocations failed"
+	adp_is "$1: there are allocations" $n -gt 1
+	adp_is "$1: all of them failed once" $n -le "$2"
+	adp_is "$1: and nothing was wrong" $wrong -eq 0
+}
+
+adp_nth_one() {
+	$1
+	adp_nth "$4" "$2" "$3"
+}
+
+nothing() {
+	:
+}
+
+# All works as before.
+sound() {
+	[ "$(adp_about "$COMPANION" state)" = ready ] && adp_quiet adp_run map n=4
+}
+
+set_sound() {
+	adp_quiet adp_run set_check && adp_quiet adp_run set_unmap && sound
+}
+
+list_before() {
+	adp_quiet adp_run sg_new n=300 len=4096 stride=0x4000
+}
+
+list_sound() {
+	if grep -q "^mapped=1" "${run%/run}/result"; then
+		adp_quiet adp_run sg_check || return 1
+		adp_quiet adp_run sg_unmap || return 1
+	fi
+	adp_quiet adp_run sg_free
+	sound
+}
+
+buf_sound() {
+	if grep -q "^ok buf_new" "${run%/run}/result"; then
+		adp_quiet adp_run buf_fill seed=3 || return 1
+		adp_quiet adp_run buf_check seed=3 || return 1
+	fi
+	adp_quiet adp_run buf_free
+	sound
+}
+
+# What could not be had is no failure, what is wrong is.
+history_sound() {
+	! grep "^# FAIL" "${run%/run}/result" | grep -qv ": no memory" && sound
+}
+
+for mode in lazy strict; do
+	for copy in never always; do
+		echo "$EDU" >"$theirs"/unbind
+		echo $mode >"$ADP_PCI/$COMPANION/apple_dma_pci/mode"
+		echo $copy >"$ADP_PCI/$COMPANION/apple_dma_pci/copy"
+		echo "$EDU" >"$theirs"/bind
+		how="$mode, copy=$copy"
+		adp_quiet adp_run set_new n=40 len=4096 stride=0x10000
+		sweep "$how: mapping" 2000 nothing set_sound "$run" "set_map"
+		adp_quiet adp_run set_free
+		sweep "$how: mapping a list" 2000 list_before list_sound "$run" "sg_map want=any"
+		sweep "$how: coherent memory" 2000 nothing buf_sound "$run" "buf_new size=0x300000"
+		sweep "$how: a history" 2000 nothing history_sound "$run" "soak ops=60 live=12 mem=0x80000 limits=1 seed=5 apart=$([ $copy = always ] && echo 1 || echo 0)"
+	done
+done
+
+# After a probe that failed the companion has no driver, and the function is loose for nobody.
+bound() {
+	if [ ! -e "$ours/$COMPANION" ]; then
+		[ ! -e "$theirs/$EDU" ] || return 1
+		echo "$COMPANION" >"$ours"/bind || return 1
+	fi
+	[ -e "$theirs/$EDU" ] || echo "$EDU" 2>/dev/null >"$theirs"/bind
+	adp_until adp_driver_is "$EDU" adp_test && sound
+}
+
+apart() {
+	[ ! -e "$ours/$COMPANION" ] || echo "$COMPANION" >"$ours"/unbind
+}
+
+gone() {
+	[ ! -e "$ours/$COMPANION" ] || return 1
+	bound
+}
+
+lone() {
+	[ ! -e "$theirs/$EDU" ] || echo "$EDU" >"$theirs"/unbind
+}
+
+sweep "the companion's probe" 2000 apart bound $ours/bind "$COMPANION"
+sweep "the companion's removal" 2000 nothing gone $ours/unbind "$COMPANION"
+sweep "the function's probe" 2000 lone bound $theirs/bind "$EDU"
+sweep "the function's removal" 2000 nothing bound $theirs/unbind "$EDU"
+adp_figure faults_injected $total
+adp_is "the driver gave back only what it had" "$(adp_stat "$COMPANION" bad_unmaps)" -eq 0
+ktap_finished

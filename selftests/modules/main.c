@@ -262,14 +262,19 @@ static ssize_t adp_result_read(struct file *file, char __user *user,
 			       size_t count, loff_t *pos)
 {
 	struct adp_dev *adp = file->private_data;
+	char *said;
 	ssize_t ret;
 
 	ret = mutex_lock_interruptible(&adp->run);
 	if (ret)
 		return ret;
-	ret = simple_read_from_buffer(user, count, pos, adp->result,
-				      strlen(adp->result));
+	said = kstrdup(adp->result, GFP_KERNEL);
 	mutex_unlock(&adp->run);
+	if (!said)
+		return -ENOMEM;
+	/* A fault takes locks inside of which mmap() takes the one above. */
+	ret = simple_read_from_buffer(user, count, pos, said, strlen(said));
+	kfree(said);
 	return ret;
 }
 

@@ -43,7 +43,7 @@ fio_jobs() {
 	fio_phase large "rw=write iodepth=4 offset=${half}m size=${mib}m bssplit=$sector/15:4k/20:60k/20:512k/20:4m/25"
 	fio_phase small "rw=randwrite iodepth=16 offset=${half}m bs=$sector size=256k numjobs=2 offset_increment=1m"
 	[ -z "$ADP_POLL" ] || fio_phase poll "rw=randwrite ioengine=pvsync2 hipri=1 offset=${half}m bs=4k size=1m"
-	fio_phase files "rw=randwrite iodepth=8 bs=16k size=$((mib / 4))m fallocate=none"
+	fio_phase files "rw=randwrite iodepth=8 bs=16k size=$((mib * 256))k fallocate=none"
 }
 
 fio_work() {

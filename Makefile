@@ -31,6 +31,8 @@ help:
 	@echo '                       on all of its kernels, not on one of them, and ten boots of the Debian, not three'
 	@echo '  make matrix          build, boot and test with every kernel that can be had (KERNELS="glob ...": *-rt-*, 7.?-arm64)'
 	@echo '  make check-install   make the packages, install, upgrade and remove them'
+	@echo '  make check-debug     the tests under kernels with KASAN, lockdep, KCSAN and more (TESTS="glob ...", ARCH=, HOSTS=10000)'
+	@echo '  make fuzz            fuzz the device and the module (MINUTES=60 of CPU time; KEEP=1 keeps what it found of use)'
 	@echo '  make bench           compare with what else there is (QUICK=1: fewer runs; ARCH=, CONTENDER="glob ..."'
 	@echo '                       and BENCH="workload-glob ..." restrict it; STRICT=1: fail if a bar is missed)'
 	@echo '  make bench-pictures  draw the pictures of Documentation/benchmarks.rst from build/bench.json'
@@ -64,6 +66,12 @@ matrix:
 
 check-install:
 	@scripts/check-install
+
+check-debug:
+	@set -f; scripts/check-debug $(ARCH:%=--arch %) $(HOSTS:%=--hosts %) $(TESTS)
+
+fuzz:
+	@scripts/fuzz $(if $(filter-out 0,$(KEEP)),--keep) $(MINUTES)
 
 docs:
 	@scripts/setup docs
@@ -133,5 +141,5 @@ clean:
 distclean: clean
 	@scripts/clean cache
 
-.PHONY: default no-headers help module modules demo check matrix check-install docs bench bench-pictures dist install uninstall install-hooks \
+.PHONY: default no-headers help module modules demo check matrix check-install check-debug fuzz docs bench bench-pictures dist install uninstall install-hooks \
 	uninstall-hooks update clean distclean

@@ -52,7 +52,7 @@ TROUBLE = re.compile(
     r"|suspicious RCU|DMA-API:|swiotlb buffer is full|stray|detected stall|refcount_t:|list_(add|del) corruption"
     r"|adp-vm: trouble")
 # Said of the emulated processor, not by or about a driver.
-HARMLESS = re.compile(r"Spectre V2 : WARNING|MDS CPU bug|Retbleed|stray-dma|kmemleak: Kernel memory leak detector"
+HARMLESS = re.compile(r"Spectre V2 : WARNING|MDS CPU bug|Retbleed|stray-dma|kmemleak: (Kernel memory leak detector|Cannot allocate a scan area)"
                       r"|DMA-API: (preallocated|debugging (en|dis)abled|dma-debug initialized)")
 
 # Kernels of kernels.conf that look hard at everything take their time over it.

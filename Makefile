@@ -33,6 +33,8 @@ help:
 	@echo '  make check-install   make the packages, install, upgrade and remove them'
 	@echo '  make check-debug     the tests under kernels with KASAN, lockdep, KCSAN and more (TESTS="glob ...", ARCH=, HOSTS=10000)'
 	@echo '  make fuzz            fuzz the device and the module (MINUTES=60 of CPU time; KEEP=1 keeps what it found of use)'
+	@echo '  make soak            an hour of storage, network and USB at once, with refusals and drivers that come and go'
+	@echo '                       (MINUTES=60)'
 	@echo '  make bench           compare with what else there is (QUICK=1: fewer runs; ARCH=, CONTENDER="glob ..."'
 	@echo '                       and BENCH="workload-glob ..." restrict it; STRICT=1: fail if a bar is missed)'
 	@echo '  make bench-pictures  draw the pictures of Documentation/benchmarks.rst from build/bench.json'
@@ -72,6 +74,9 @@ check-debug:
 
 fuzz:
 	@scripts/fuzz $(if $(filter-out 0,$(KEEP)),--keep) $(MINUTES)
+
+soak:
+	@scripts/soak $(MINUTES)
 
 docs:
 	@scripts/setup docs
@@ -141,5 +146,5 @@ clean:
 distclean: clean
 	@scripts/clean cache
 
-.PHONY: default no-headers help module modules demo check matrix check-install check-debug fuzz docs bench bench-pictures dist install uninstall install-hooks \
+.PHONY: default no-headers help module modules demo check matrix check-install check-debug fuzz soak docs bench bench-pictures dist install uninstall install-hooks \
 	uninstall-hooks update clean distclean

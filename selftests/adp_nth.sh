@@ -3,7 +3,8 @@
 #
 # Every allocation fails once: the first one of a path, then the second, until the path has no
 # more. What fails says so and leaves nothing behind, and what does not is right. It needs a kernel
-# with FAULT_INJECTION, FAILSLAB and FAIL_PAGE_ALLOC.
+# with FAULT_INJECTION, FAILSLAB and FAIL_PAGE_ALLOC. ADP_NTH, a pattern: only the paths whose names
+# match it.
 
 # Most functions are called by name.
 # shellcheck disable=SC2317
@@ -40,19 +41,32 @@ adp_nth() {
 
 # sweep WHAT MOST BEFORE AFTER FILE TEXT: functions that are run before and after each.
 sweep() {
+	# shellcheck disable=SC2254 # a pattern
+	case $1 in
+	${ADP_NTH:-*}) ;;
+	*) return ;;
+	esac
 	n=1
 	wrong=0
 	while adp_nth_one "$3" "$5" "$6" "$n"; do
-		$4 || wrong=$((wrong + 1))
+		look "$1" "$4"
 		n=$((n + 1))
 		[ $n -le "$2" ] || break
 	done
-	$4 || wrong=$((wrong + 1))
+	look "$1" "$4"
 	total=$((total + n - 1))
 	ktap_print_msg "$1: $((n - 1)) allocations failed"
 	adp_is "$1: there are allocations" $n -gt 1
 	adp_is "$1: all of them failed once" $n -le "$2"
 	adp_is "$1: and nothing was wrong" $wrong -eq 0
+}
+
+# look WHAT FUNCTION: it says whether all is well, and if not, why.
+look() {
+	why=
+	$2 && return
+	wrong=$((wrong + 1))
+	ktap_print_msg "$1: without allocation $n: $why"
 }
 
 adp_nth_one() {
@@ -66,7 +80,11 @@ nothing() {
 
 # All works as before.
 sound() {
-	[ "$(adp_about "$COMPANION" state)" = ready ] && adp_quiet adp_run map n=4
+	why="the companion is $(adp_about "$COMPANION" state)"
+	[ "$why" = "the companion is ready" ] || return 1
+	adp_run map n=4 >/dev/null 2>&1 && return
+	why="what works otherwise does not: $(echo "$RESULT" | tr '\n' ' ')"
+	return 1
 }
 
 set_sound() {
@@ -119,11 +137,23 @@ done
 # After a probe that failed the companion has no driver, and the function is loose for nobody.
 bound() {
 	if [ ! -e "$ours/$COMPANION" ]; then
+		why="the function has a driver, and its companion none"
 		[ ! -e "$theirs/$EDU" ] || return 1
+		why="the companion cannot be bound"
 		echo "$COMPANION" >"$ours"/bind || return 1
 	fi
 	[ -e "$theirs/$EDU" ] || echo "$EDU" 2>/dev/null >"$theirs"/bind
-	adp_until adp_driver_is "$EDU" adp_test && sound
+	why="the function gets no driver"
+	adp_until adp_driver_is "$EDU" adp_test || return 1
+	# What cannot be shown in debugfs is not shown, and works all the same.
+	if [ ! -e "$ADP_STATE/$COMPANION/state" ]; then
+		why="it does not work without debugfs"
+		adp_quiet adp_run map n=4 || return 1
+		echo "$COMPANION" >"$ours"/unbind
+		echo "$COMPANION" >"$ours"/bind
+		adp_until adp_driver_is "$EDU" adp_test || return 1
+	fi
+	sound
 }
 
 apart() {
@@ -131,6 +161,7 @@ apart() {
 }
 
 gone() {
+	why="the companion still has its driver"
 	[ ! -e "$ours/$COMPANION" ] || return 1
 	bound
 }

@@ -189,20 +189,19 @@ static void adp_copy_put(struct adp_copies *copies, unsigned int n)
 }
 
 /*
- * How many of the areas that are wanted there may be. Where the platform gives
- * less than we believe it has, the pool is modest.
+ * How many of the areas that are wanted there may be. Where the platform has given
+ * less than it should, the pool is modest until it may have that again.
  */
 static unsigned int adp_copy_may_grow(struct adp_copies *copies,
 				      unsigned int wanted)
 {
-	u64 most = ADP_COPY_AREAS, have = READ_ONCE(copies->nr);
+	u64 most = READ_ONCE(copies->ws->max_bytes) / 4 / ADP_AREA_BYTES;
+	u64 have = READ_ONCE(copies->nr);
 
 	if (time_before(jiffies, READ_ONCE(copies->retry)) ||
 	    READ_ONCE(copies->ws->ch->broken))
 		return 0;
-	if (READ_ONCE(copies->ws->stats->refused_maps))
-		most = min(most, READ_ONCE(copies->ws->stats->live_bytes) / 4 /
-				 ADP_AREA_BYTES);
+	most = min_t(u64, most, ADP_COPY_AREAS);
 	return have < most ? min_t(u64, wanted, most - have) : 0;
 }
 

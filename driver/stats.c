@@ -85,6 +85,9 @@ static int adp_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "live_bytes %llu\n", st.live_bytes);
 	seq_printf(m, "peak_mappings %llu\n", st.peak_mappings);
 	seq_printf(m, "peak_bytes %llu\n", st.peak_bytes);
+	seq_printf(m, "budget_mappings %llu\n",
+		   READ_ONCE(c->windows.max_mappings));
+	seq_printf(m, "budget_bytes %llu\n", READ_ONCE(c->windows.max_bytes));
 	seq_printf(m, "reclaimed %llu\n", st.reclaimed);
 	seq_printf(m, "aged %llu\n", st.aged);
 	seq_printf(m, "retries %llu\n", st.retries);

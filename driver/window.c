@@ -1403,10 +1403,21 @@ live:
 	return 0;
 }
 
-/* The clock stands still while the machine sleeps, and so does the doorbell. */
+/* Has the platform, as far as is known, all that it should have. */
+static bool adp_budget_whole(const struct adp_windows *ws)
+{
+	return ws->max_bytes >= ADP_BUDGET_BYTES &&
+	       ws->max_mappings >= ADP_BUDGET_MAPPINGS;
+}
+
+/*
+ * The clock stands still while the machine sleeps, and so does the doorbell. It runs
+ * while something may be idle, or some of the budget is to be had back.
+ */
 static void adp_windows_wind(struct adp_windows *ws)
 {
-	queue_delayed_work(system_freezable_wq, &ws->aging, ws->period);
+	if ((ws->lazy && ws->stats->live_mappings) || !adp_budget_whole(ws))
+		queue_delayed_work(system_freezable_wq, &ws->aging, ws->period);
 }
 
 /*
@@ -1622,8 +1633,7 @@ int __adp_windows_commit(struct adp_windows *ws, struct adp_txn *txn)
 			__adp_windows_abort(ws, txn);
 	}
 	adp_windows_heed(ws);
-	if (ws->lazy)
-		adp_windows_wind(ws);
+	adp_windows_wind(ws);
 	return ret;
 }
 
@@ -1753,6 +1763,7 @@ static void adp_windows_believe(struct adp_windows *ws)
 			      ws->max_bytes);
 	ws->max_mappings = clamp(ws->stats->live_mappings,
 				 ADP_BUDGET_MIN_MAPPINGS, ws->max_mappings);
+	adp_windows_wind(ws);
 }
 
 /**
@@ -2117,14 +2128,28 @@ static bool adp_window_old(struct adp_windows *ws, struct adp_window *w)
 	return w->note >= ADP_AGE_TICKS - 1;
 }
 
+/* What the platform is known to have, and what follows from it. */
+static void adp_windows_trust(struct adp_windows *ws)
+{
+	u64 top, total = adp_ram_size(ws->ram, &top);
+
+	ws->max_bytes = ADP_BUDGET_BYTES;
+	ws->max_mappings = ADP_BUDGET_MAPPINGS;
+	ws->roomy = adp_fits_budget(ws, total);
+}
+
 /* What the host has refused it may have again: look, little by little. */
 static void adp_windows_hope(struct adp_windows *ws)
 {
 	u64 bytes = ws->max_bytes + ws->max_bytes / 8;
 	u64 mappings = ws->max_mappings + ws->max_mappings / 8;
 
+	if (adp_budget_whole(ws))
+		return;
 	ws->max_bytes = min(bytes, ADP_BUDGET_BYTES);
 	ws->max_mappings = min(mappings, ADP_BUDGET_MAPPINGS);
+	if (adp_budget_whole(ws))
+		adp_windows_trust(ws);
 }
 
 /* Unmap what has been idle for too long, a batch at a time. */
@@ -2134,7 +2159,6 @@ static void adp_windows_age(struct work_struct *work)
 					      struct adp_windows, aging);
 	unsigned int n = 1;
 	unsigned long flags;
-	bool more;
 
 	spin_lock_irqsave(&ws->lock, flags);
 	WRITE_ONCE(ws->tick, (u16)(ws->tick + 1));
@@ -2159,20 +2183,9 @@ static void adp_windows_age(struct work_struct *work)
 		cond_resched();
 		spin_lock_irqsave(&ws->lock, flags);
 	}
-	more = ws->stats->live_mappings && !ws->ch->broken;
-	spin_unlock_irqrestore(&ws->lock, flags);
-	if (more)
+	if (!ws->ch->broken)
 		adp_windows_wind(ws);
-}
-
-/* What the platform is known to have, and what follows from it. */
-static void adp_windows_trust(struct adp_windows *ws)
-{
-	u64 top, total = adp_ram_size(ws->ram, &top);
-
-	ws->max_bytes = ADP_BUDGET_BYTES;
-	ws->max_mappings = ADP_BUDGET_MAPPINGS;
-	ws->roomy = adp_fits_budget(ws, total);
+	spin_unlock_irqrestore(&ws->lock, flags);
 }
 
 /**
@@ -2391,6 +2404,8 @@ unsigned int adp_windows_purge(struct adp_windows *ws)
 	if (ws->marker)
 		__adp_window_end(ws, ws->marker);
 	ws->marker = NULL;
+	/* What the last driver could not have says little about the next one. */
+	adp_windows_trust(ws);
 	spin_unlock_irqrestore(&ws->lock, flags);
 	return left;
 }

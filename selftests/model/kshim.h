@@ -226,7 +226,7 @@ static inline void ratelimit_state_init(struct ratelimit_state *rs,
 #define dev_err dev_warn
 
 struct work_struct { void (*func)(struct work_struct *work); };
-struct delayed_work { struct work_struct work; };
+struct delayed_work { struct work_struct work; bool queued; };
 #define INIT_DELAYED_WORK(w, f) ((w)->work.func = (f))
 #define to_delayed_work(w) container_of(w, struct delayed_work, work)
 #define system_freezable_wq NULL
@@ -234,9 +234,10 @@ struct delayed_work { struct work_struct work; };
 static inline void queue_delayed_work(void *wq, struct delayed_work *work,
 				      unsigned long delay)
 {
+	work->queued = true;
 }
 
-#define cancel_delayed_work_sync(w) ((void)(w))
+#define cancel_delayed_work_sync(w) ((w)->queued = false)
 #define msecs_to_jiffies(ms) ((unsigned long)(ms))
 /* The clock stands still. */
 #define jiffies 1UL

@@ -1017,6 +1017,53 @@ static void run_full(unsigned long ops, u64 seed)
 	printf("# full %u times, with %llu MiB at least\n", rounds, (long long)least >> 20);
 }
 
+/*
+ * The host refuses for lack of room, until all that was mapped has gone. The clock
+ * runs until the budget is what it was, and then it stands still.
+ */
+static void run_calm(bool lazy, u64 seed)
+{
+	struct host_config host = { 16 << 20, 256, 64, PLACE_LOWEST, 8192 };
+	unsigned int number = ARRAY_SIZE(cases) + ARRAY_SIZE(aligned_cases) + 1 + !lazy;
+	u64 bytes, mappings, ticks = 0, phys = 0x40000000;
+	struct adp_window *w = NULL;
+
+	start(&host, lazy ? "lazy, calm after refusals" : "strict, calm after refusals",
+	      number, lazy, seed);
+	doing = "calm";
+	guest_ram.map->range[0].end = 0x50000000;
+	adp_windows_refresh(&ws);
+	bytes = ws.max_bytes;
+	mappings = ws.max_mappings;
+	if (!ws.roomy)
+		fail("large windows are a waste at the start");
+	while (!IS_ERR(w)) {
+		w = adp_window_map(&ws, phys, phys + HOST, 0, true);
+		if (!IS_ERR(w))
+			hold(w, phys, HOST);
+		phys += 2 * HOST;
+	}
+	if (ws.roomy || ws.max_bytes == bytes || ws.max_mappings == mappings)
+		fail("after %llu refusals the host is believed to have all",
+		     (long long)stats.refused_maps);
+	while (nr_held)
+		do_unmap();
+	for (; ws.aging.queued && ticks < 200; ticks++) {
+		ws.aging.queued = false;
+		ws.aging.work.func(&ws.aging.work);
+	}
+	if (ws.max_bytes != bytes || ws.max_mappings != mappings)
+		fail("after %llu ticks the budget is %llu bytes and %llu mappings",
+		     (long long)ticks, (long long)ws.max_bytes, (long long)ws.max_mappings);
+	if (!ws.roomy)
+		fail("large windows are a waste still");
+	if (ws.aging.queued)
+		fail("the clock goes on for nothing");
+	end();
+	printf("ok %u %s\n", number + 1, name);
+	printf("# the budget was whole after %llu ticks\n", (long long)ticks);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long ops;
@@ -1029,11 +1076,13 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	printf("TAP version 13\n1..%zu\n",
-	       ARRAY_SIZE(cases) + ARRAY_SIZE(aligned_cases) + 1);
+	       ARRAY_SIZE(cases) + ARRAY_SIZE(aligned_cases) + 3);
 	for (current = 0; current < ARRAY_SIZE(cases); current++)
 		run(ops, strtoull(argv[2], NULL, 0) + current);
 	for (i = 0; i < ARRAY_SIZE(aligned_cases); i++)
 		run_aligned(i, ops / 4, strtoull(argv[2], NULL, 0) + i);
 	run_full(ops / 4, strtoull(argv[2], NULL, 0));
+	run_calm(true, strtoull(argv[2], NULL, 0));
+	run_calm(false, strtoull(argv[2], NULL, 0));
 	return 0;
 }

@@ -7,8 +7,8 @@
 # nothing may leak, and the end has to be like the beginning.
 #
 # What that is, is measured by yardsticks: rounds with the same work in the same modes, each
-# time from a start without any mapping, at the beginning, at the end, and once a minute. The first one
-# comes when each function has had a refusal: a host that has refused once is taken for a smaller one.
+# time from a start without any mapping, at the beginning, at the end, and once a minute. What was refused
+# before is to make no difference.
 #
 # ADP_MIXED=1: what the drives hold may be lost. ADP_SEED: of all that is chosen at random; how often
 # it is chosen depends on how fast the machine is. It takes a host that qmp can ask.
@@ -348,7 +348,8 @@ mixed_yardstick() {
 	mixed_all mixed_unbind
 	dmesg | grep -qF "$ADP_MARK" || mixed_fail log kept "it is too short to look for what was left behind"
 	adp_log | grep "left .* mappings behind" >"$state/behind" && mixed_fail log mapped "$(cat "$state/behind")"
-	adp_log | grep -E "I/O error|[Tt]imeout|timed out|abort" >"$state/errors" && mixed_fail log data "$(head -n 4 "$state/errors")"
+	# On a busy machine the guest's clock finds fault with itself.
+	adp_log | grep -v "clocksource:" | grep -E "I/O error|[Tt]imeout|timed out|abort" >"$state/errors" && mixed_fail log data "$(head -n 4 "$state/errors")"
 	adp_log_mark
 	echo "$yards $(($(wc -l <"$state/rounds") + $(mixed_events unbind))) $(mixed_memory)" >>"$state/quiet"
 	takes=$(($(mixed_now) - takes))
@@ -470,12 +471,12 @@ begun=$(mixed_now)
 yards=0
 takes=0
 adp_log_mark
-mixed_segment $((begun + 100))
+mixed_yardstick
+mixed_segment $((begun + takes + 100))
 for kind in $kinds; do
 	mixed_take "$kind"
 	adp_until mixed_searched || mixed_fail "$kind" companion "the search for an earlier kernel's mappings does not end"
 done
-mixed_yardstick
 # The one at the end is of the time, too.
 end=$((begun + seconds * 100 - takes))
 until [ -e "$state/stop" ]; do
@@ -502,12 +503,9 @@ for kind in $kinds; do
 done
 adp_is "entries were refused" "$(mixed_events refusal)" -ge 1
 
-# A few yardsticks meet a machine that does other things besides, and depend on how much was mapped when an
-# entry was refused, which counts as all that there is: a drive's 5000 mappings in strict mode have
-# taken 185 doorbells, and 1104. Of five and more the mean says something, but those have
-# differed by three quarters, too.
-speed=4 times=8 some=1024
-[ "$yards" -lt 15 ] || { speed=2 times=4 some=64; }
+# A few yardsticks meet a machine that does other things besides.
+speed=4
+[ "$yards" -lt 15 ] || speed=2
 adp_is "there is an end to compare with the start" "$yards" -ge 2
 : >"$state/compared"
 [ "$yards" -lt 2 ] || mixed_compare >"$state/compared"
@@ -515,7 +513,7 @@ while read -r name first last; do
 	ktap_print_msg "mixed: $name: $first at the start, $last at the end"
 	case $name in
 	speed*) adp_is "$name is at the end as at the start" $((last * speed)) -ge "$first" ;;
-	doorbells*) adp_is "$name are at the end as at the start" "$last" -le $((first * times / 2 + some)) ;;
+	doorbells*) adp_is "$name are at the end as at the start" "$last" -le $((first * 2 + 64)) ;;
 	events) events=$((last - first)) ;;
 	# Drivers that come and go have the kernel's own books grow a little, without our module too: by
 	# half a MiB in a hundred rounds, then by less. A page that is lost in each round, or by each

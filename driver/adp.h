@@ -570,6 +570,7 @@ void adp_windows_wake(struct adp_windows *ws);
 unsigned int adp_windows_evict(struct adp_windows *ws, u64 start, u64 end,
 			       bool across);
 void adp_windows_measure(struct adp_windows *ws);
+void adp_windows_insist(struct adp_windows *ws);
 bool adp_windows_tight(struct adp_windows *ws);
 bool adp_windows_mark(struct adp_windows *ws, u64 start, u64 end);
 bool __adp_windows_started(struct adp_windows *ws, u64 start);

@@ -17,16 +17,19 @@
 #include "adp.h"
 
 /* Shared chunks: large enough to be rare, small enough to be had late. */
-#define ADP_CHUNK_SIZE		(256UL << 10)
+#define ADP_CHUNK_SIZE		max(256UL << 10, 8 * PAGE_SIZE)
 
 /* The largest allocation that is carved from a shared chunk. */
-#define ADP_CHUNK_ALLOC_MAX	(32UL << 10)
+#define ADP_CHUNK_ALLOC_MAX	max(32UL << 10, PAGE_SIZE)
+
+/*
+ * How often a chunk is mapped until it lies in pages of 64 KiB as its memory does.
+ * Of addresses at random each fourth one suits: one chunk in 100 million is not to be had.
+ */
+#define ADP_CHUNK_TRIES		64
 
 /* Blocks looked at for a run that no single buddy block can hold. */
 #define ADP_SPAN_BLOCKS		24
-
-/* gen_pool's unit: a chunk's address is aligned to it. */
-#define ADP_CHUNK_ORDER		min(PAGE_SHIFT, APPLE_DMA_PCI_HOST_PAGE_SHIFT)
 
 /**
  * struct adp_chunk - mapped memory of ours
@@ -129,6 +132,40 @@ static unsigned int adp_chunk_order(phys_addr_t phys, u64 align)
 }
 
 /*
+ * Map a chunk's memory. Both its address and its memory are to be carved at the
+ * kernel's pages. Where these are larger than the host's, 64 KiB, that takes an
+ * address that is a multiple of them, and mapping again where it is not.
+ */
+static bool adp_chunk_map(struct adp_pool *pool, struct adp_chunk *chunk,
+			  u64 align)
+{
+	phys_addr_t phys = virt_to_phys(chunk->cpu);
+	unsigned int tries;
+
+	for (tries = 0; tries < ADP_CHUNK_TRIES; tries++) {
+		unsigned int order = adp_chunk_order(phys, max(align, PAGE_SIZE));
+		struct adp_window *w;
+
+		w = adp_window_map(pool->ws, ADP_HOST_PAGE_DOWN(phys),
+				   ADP_HOST_PAGE_UP(phys + chunk->size), order,
+				   true);
+		if (IS_ERR(w))
+			break;
+		chunk->window = w;
+		chunk->dma = adp_window_dma(w, phys);
+		if (PAGE_ALIGNED(chunk->dma))
+			return true;
+		/* Memory that the host refused to unmap is nobody's any more. */
+		if (!adp_window_unmap(pool->ws, w))
+			return false;
+		align = PAGE_SIZE;
+		adp_windows_insist(pool->ws);
+	}
+	free_pages_exact(chunk->cpu, chunk->size);
+	return false;
+}
+
+/*
  * Map memory of @size bytes, a multiple of both kinds of pages, if possible at an
  * address that is a multiple of @align.
  */
@@ -136,28 +173,14 @@ static struct adp_chunk *adp_chunk_create(struct adp_pool *pool, size_t size,
 					  u64 align, gfp_t gfp)
 {
 	struct adp_chunk *chunk;
-	phys_addr_t phys;
 
 	chunk = kzalloc(sizeof(*chunk), gfp & ~__GFP_ZERO);
 	if (!chunk)
 		return NULL;
 	chunk->size = size;
 	chunk->cpu = adp_mem_alloc(size, gfp);
-	if (!chunk->cpu)
-		goto free_chunk;
-
-	phys = virt_to_phys(chunk->cpu);
-	chunk->window = adp_window_map(pool->ws, ADP_HOST_PAGE_DOWN(phys),
-				       ADP_HOST_PAGE_UP(phys + size),
-				       adp_chunk_order(phys, align), true);
-	if (IS_ERR(chunk->window))
-		goto free_mem;
-	chunk->dma = adp_window_dma(chunk->window, phys);
-	return chunk;
-
-free_mem:
-	free_pages_exact(chunk->cpu, size);
-free_chunk:
+	if (chunk->cpu && adp_chunk_map(pool, chunk, align))
+		return chunk;
 	kfree(chunk);
 	return NULL;
 }
@@ -276,7 +299,7 @@ static bool adp_pool_grow(struct adp_pool *pool, gfp_t gfp)
 	chunk = adp_chunk_create(pool, ADP_CHUNK_SIZE, 0, gfp);
 	if (!chunk)
 		return false;
-	chunk->gen = gen_pool_create(ADP_CHUNK_ORDER, NUMA_NO_NODE);
+	chunk->gen = gen_pool_create(PAGE_SHIFT, NUMA_NO_NODE);
 	if (!chunk->gen ||
 	    gen_pool_add(chunk->gen, chunk->dma, chunk->size, NUMA_NO_NODE)) {
 		adp_chunk_destroy(pool, chunk);

@@ -2098,6 +2098,23 @@ void adp_windows_measure(struct adp_windows *ws)
 }
 
 /**
+ * adp_windows_insist() - the next wish for an aligned address counts
+ * @ws: windows
+ *
+ * However often such wishes have come to nothing.
+ *
+ * Context: any.
+ */
+void adp_windows_insist(struct adp_windows *ws)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&ws->lock, flags);
+	WRITE_ONCE(ws->luck, max(ws->luck, 1));
+	spin_unlock_irqrestore(&ws->lock, flags);
+}
+
+/**
  * adp_windows_tight() - would a new window cost another one
  * @ws: windows
  *

@@ -255,9 +255,10 @@ static void adp_case_alloc(struct adp_run *run)
 			align = PAGE_SIZE << get_order(buf->size);
 			if (kind == ADP_COHERENT || kind == ADP_WC)
 				adp_expect(run,
-					   IS_ALIGNED(buf->dma, align),
-					   "%zu bytes at %pad", buf->size,
-					   &buf->dma);
+					   IS_ALIGNED(buf->dma, align) &&
+					   PAGE_ALIGNED(buf->cpu),
+					   "%zu bytes at %px, %pad", buf->size,
+					   buf->cpu, &buf->dma);
 			if (kind == ADP_COHERENT || kind == ADP_WC)
 				adp_expect(run,
 					   !memchr_inv(buf->cpu, 0, buf->size),

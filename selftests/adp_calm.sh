@@ -5,6 +5,8 @@
 # and with it the pool of copies; later both are what they were, and so are the doorbells that
 # the same work takes. It needs a function for which copy is always, a short idle_ms, and a host that qmp can ask.
 
+# Most functions are called by name.
+# shellcheck disable=SC2317
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
 adp_start

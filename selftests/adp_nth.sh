@@ -155,6 +155,13 @@ bound() {
 		echo "$COMPANION" >"$ours"/bind
 		adp_until adp_driver_is "$EDU" adp_test || return 1
 	fi
+	# The same goes for the driver of the function, which cannot be asked then.
+	if [ ! -e "$run" ] || [ ! -e "${run%/run}/result" ]; then
+		why="the function's driver does not come back"
+		echo "$EDU" >"$theirs"/unbind
+		echo "$EDU" >"$theirs"/bind
+		adp_until adp_driver_is "$EDU" adp_test || return 1
+	fi
 	sound
 }
 

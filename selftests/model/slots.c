@@ -273,6 +273,7 @@ int main(int argc, char **argv)
 	ws.ch = &channel;
 	ws.stats = &stats;
 	ws.lazy = true;
+	ws.max_bytes = 1536ULL << 20;
 	if (adp_copy_init(&copies, &ws))
 		return 1;
 	printf("TAP version 13\n1..3\n");

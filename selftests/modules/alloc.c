@@ -257,7 +257,7 @@ static void adp_case_alloc(struct adp_run *run)
 				adp_expect(run,
 					   IS_ALIGNED(buf->dma, align) &&
 					   PAGE_ALIGNED(buf->cpu),
-					   "%zu bytes at %px, %pad", buf->size,
+					   "%zu bytes at %p, %pad", buf->size,
 					   buf->cpu, &buf->dma);
 			if (kind == ADP_COHERENT || kind == ADP_WC)
 				adp_expect(run,

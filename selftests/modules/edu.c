@@ -41,17 +41,33 @@ static irqreturn_t adp_edu_irq(int irq, void *data)
 	return IRQ_HANDLED;
 }
 
-int adp_edu_init(struct adp_dev *adp)
+/*
+ * The kernel's own books of interrupts warn when memory lacks for them. They are not
+ * what adp_nth.sh wants to see fail. Return: what adp_faults_back() is to be given.
+ */
+static unsigned int adp_faults_away(void)
+{
+	unsigned int nth = 0;
+
+#ifdef CONFIG_FAULT_INJECTION
+	nth = current->fail_nth;
+	current->fail_nth = 0;
+#endif
+	return nth;
+}
+
+static void adp_faults_back(unsigned int nth)
+{
+#ifdef CONFIG_FAULT_INJECTION
+	current->fail_nth = nth;
+#endif
+}
+
+static int adp_edu_irq_get(struct adp_dev *adp)
 {
 	struct pci_dev *pdev = adp->pdev;
-	u32 id = readl(adp->bar + EDU_ID);
 	int ret;
 
-	if ((id & EDU_ID_MASK) != EDU_ID_VALUE)
-		return dev_err_probe(adp->dev, -ENODEV,
-				     "identification 0x%08x is not edu's\n", id);
-
-	init_completion(&adp->irq_done);
 	ret = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSI);
 	if (ret < 0)
 		return dev_err_probe(adp->dev, ret, "no MSI\n");
@@ -59,29 +75,50 @@ int adp_edu_init(struct adp_dev *adp)
 	ret = request_irq(pci_irq_vector(pdev, 0), adp_edu_irq, 0, "adp_test",
 			  adp);
 	if (ret)
-		goto err_vectors;
+		pci_free_irq_vectors(pdev);
+	return ret;
+}
+
+static void adp_edu_irq_put(struct adp_dev *adp)
+{
+	unsigned int nth = adp_faults_away();
+
+	free_irq(pci_irq_vector(adp->pdev, 0), adp);
+	pci_free_irq_vectors(adp->pdev);
+	adp_faults_back(nth);
+}
+
+int adp_edu_init(struct adp_dev *adp)
+{
+	u32 id = readl(adp->bar + EDU_ID);
+	unsigned int nth;
+	int ret;
+
+	if ((id & EDU_ID_MASK) != EDU_ID_VALUE)
+		return dev_err_probe(adp->dev, -ENODEV,
+				     "identification 0x%08x is not edu's\n", id);
+
+	init_completion(&adp->irq_done);
+	nth = adp_faults_away();
+	ret = adp_edu_irq_get(adp);
+	adp_faults_back(nth);
+	if (ret)
+		return ret;
 
 	adp->staging = dma_alloc_coherent(adp->dev, ADP_EDU_BUF_SIZE,
 					  &adp->staging_dma, GFP_KERNEL);
 	if (!adp->staging) {
-		ret = dev_err_probe(adp->dev, -ENOMEM, "no staging buffer\n");
-		goto err_irq;
+		adp_edu_irq_put(adp);
+		return dev_err_probe(adp->dev, -ENOMEM, "no staging buffer\n");
 	}
 	return 0;
-
-err_irq:
-	free_irq(pci_irq_vector(pdev, 0), adp);
-err_vectors:
-	pci_free_irq_vectors(pdev);
-	return ret;
 }
 
 void adp_edu_exit(struct adp_dev *adp)
 {
 	dma_free_coherent(adp->dev, ADP_EDU_BUF_SIZE, adp->staging,
 			  adp->staging_dma);
-	free_irq(pci_irq_vector(adp->pdev, 0), adp);
-	pci_free_irq_vectors(adp->pdev);
+	adp_edu_irq_put(adp);
 }
 
 /* One transfer between @dma and the device's own buffer at @pos. */

@@ -185,7 +185,7 @@ static void adp_soak_fill(struct adp_run *run, struct adp_soak *soak,
 		}
 		slot->kind = ADP_SLOT_BUF;
 		adp_expect(run, PAGE_ALIGNED(buf->cpu) && PAGE_ALIGNED(buf->dma),
-			   "%zu coherent bytes at %px, %pad", buf->size,
+			   "%zu coherent bytes at %p, %pad", buf->size,
 			   buf->cpu, &buf->dma);
 		adp_soak_overlap(run, soak, slot);
 	}

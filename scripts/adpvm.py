@@ -100,7 +100,7 @@ class Guest:
     name: str = "guest"
     memory: str = "512M"
     cpus: int = 1
-    machine: str | dict = ""    # appended to -machine, of all or by architecture
+    machine: str = ""           # appended to -machine
     domain: int = 0             # of PCI; arm64 only
     cpu: str | dict = ""        # of all, or by architecture
     devices: list = dataclasses.field(default_factory=list)     # -device arguments
@@ -587,12 +587,11 @@ def command_line(guest, work, kernel, base, qemu):
     if not accel.startswith("tcg"):
         cpu = "host"
     chosen = guest.cpu.get(guest.arch) if isinstance(guest.cpu, dict) else guest.cpu
-    more = guest.machine.get(guest.arch) if isinstance(guest.machine, dict) else guest.machine
     append = " ".join([f"console={console} panic=-1 oops=panic softlockup_panic=1 hung_task_panic=1",
                        "loglevel=7" if guest.initrd else BRISK, hard_look(guest), guest.append])
     args = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-shutdown",
             "-name", guest.name, "-L", f"{base}/firmware",
-            "-machine", ",".join(filter(None, (machine, more))),
+            "-machine", ",".join(filter(None, (machine, guest.machine))),
             "-accel", accel, "-cpu", chosen or cpu, "-smp", str(guest.cpus), "-m", guest.memory,
             *boot_args(guest, work, kernel, append.strip()),
             "-chardev", f"file,id=console,path={work}/console", "-serial", "chardev:console",

@@ -65,9 +65,18 @@ COUNTERS = ("doorbells", "map-entries", "unmap-entries", "bad-batches", *REFUSED
             "live-mappings", "peak-bytes", "peak-mappings", "stray-accesses", "hostile-guests", "hostile-answers")
 
 
-# A fifth of a guest's start without hardware help: messages of a kernel that is well, up to
-# /init; memory that is cleared once more; random numbers that nothing here uses.
-BRISK = "loglevel=4 init_on_alloc=0 initcall_blacklist=jent_mod_init"
+# What takes almost half of a guest's start without hardware help, and is nothing that is tested here:
+# memory that is cleared once more, the kernel's tests of its ciphers, random numbers of a quality
+# that nobody needs, ports that are not there, and the keys of those who sign modules.
+BRISK = "init_on_alloc=0 cryptomgr.notests 8250.nr_uarts=2 initcall_blacklist=jent_mod_init"
+KEYS = "load_system_certificate_list"
+
+
+def brisk(guest):
+    # Messages of a kernel that is well, up to /init, are slow too; a system that boots on may want them.
+    words = f"loglevel={7 if guest.initrd else 4} {BRISK}"
+    # Where firmware locks the kernel down, signatures count.
+    return words if guest.uefi else f"{words},{KEYS}"
 
 
 class Error(Exception):
@@ -588,7 +597,7 @@ def command_line(guest, work, kernel, base, qemu):
         cpu = "host"
     chosen = guest.cpu.get(guest.arch) if isinstance(guest.cpu, dict) else guest.cpu
     append = " ".join([f"console={console} panic=-1 oops=panic softlockup_panic=1 hung_task_panic=1",
-                       "loglevel=7" if guest.initrd else BRISK, hard_look(guest), guest.append])
+                       brisk(guest), hard_look(guest), guest.append])
     args = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-shutdown",
             "-name", guest.name, "-L", f"{base}/firmware",
             "-machine", ",".join(filter(None, (machine, guest.machine))),

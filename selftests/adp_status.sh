@@ -48,6 +48,13 @@ adp_log_mark
 says "when all is well" 0 "^   loaded" "serves $EDU, class 0x00ff00, driver adp_test" "mode lazy, copy auto" \
 	"uses [0-9]* of 1536 MiB and [0-9]* of 65536 mappings" "^All is well"
 adp_is "quietly" "$(sh "$STATUS" -q)" = ""
+adp_is "the budget is the platform's" "$(sh "$STATUS" | grep -c "taken to have")" -eq 0
+# Where there is a host to ask, it refuses an entry.
+if command -v qmp >/dev/null; then
+	qmp qom-set '{"path": "companion0", "property": "x-fault-map-refuse", "value": 1}' >/dev/null
+	adp_case "an entry is refused" map n=4
+	says "when the host has refused" 0 "it is taken to have [0-9]* MiB and [0-9]* mappings for now" "^All is well"
+fi
 adp_case "what is not mapped is unmapped" unknown
 says "after a driver's bug" 1 "^!! the function's driver unmapped [1-9][0-9]* times"
 adp_is "and quietly" "$(sh "$STATUS" -q | grep -c "^   loaded")" -eq 0

@@ -160,19 +160,24 @@ adp_fact() {
 	echo "$RESULT" | sed -n "s/^$1=//p" | tail -n 1
 }
 
+# adp_verdict STATUS DESCRIPTION: reports what adp_run returned.
+adp_verdict() {
+	case $1 in
+	0) ktap_test_pass "$2" ;;
+	"$KSFT_SKIP")
+		echo "$RESULT" | grep SKIP
+		ktap_test_skip "$2"
+		;;
+	*) ktap_test_fail "$2" ;;
+	esac
+}
+
 # adp_case DESCRIPTION CASE...: runs a case as a test of its own.
 adp_case() {
 	adp_what=$1
 	shift
 	adp_run "$@"
-	case $? in
-	0) ktap_test_pass "$adp_what" ;;
-	"$KSFT_SKIP")
-		echo "$RESULT" | grep SKIP
-		ktap_test_skip "$adp_what"
-		;;
-	*) ktap_test_fail "$adp_what" ;;
-	esac
+	adp_verdict $? "$adp_what"
 }
 
 # Runs a command that has nothing to say.

@@ -389,48 +389,60 @@ static unsigned int adp_odd_pages(struct adp_ram *ram, unsigned int want,
 	return n;
 }
 
+static void adp_edge_page(struct adp_run *run, struct page *page,
+			  enum adp_ctx ctx)
+{
+	struct adp_dev *adp = run->adp;
+	struct adp_map map = {
+		.kind = ADP_PAGE, .cpu = page_address(page),
+		.len = PAGE_SIZE, .dir = DMA_BIDIRECTIONAL,
+		.seed = adp_rnd64(run),
+	};
+
+	adp_fill(map.cpu, map.len, map.seed, 0);
+	if (adp_map(adp, &map, ctx)) {
+		adp_fail(run, "0x%llx is not mapped, %s",
+			 (u64)page_to_phys(page), adp_ctx_name(ctx));
+	} else {
+		adp_prove(run, &map, ctx);
+		adp_unmap(adp, &map, ctx);
+		adp_prove_unmapped(run, &map);
+	}
+
+	map.dir = DMA_FROM_DEVICE;
+	if (!adp_map(adp, &map, ctx)) {
+		adp_prove(run, &map, ctx);
+		adp_unmap(adp, &map, ctx);
+		adp_prove_unmapped(run, &map);
+	}
+}
+
 /*
  * Pages of our own that share a host page with something that is no RAM: the
  * host must not be asked for it, and the mapping works all the same. Memory is
  * taken until there are some; without such places there is nothing to find.
+ * What was found serves all contexts: given back, the kernel would be first to
+ * take it, and may keep it.
  */
 static void adp_case_edge(struct adp_run *run)
 {
-	struct adp_dev *adp = run->adp;
+	static const enum adp_ctx contexts[] = {
+		ADP_PROCESS, ADP_IRQOFF, ADP_HARDIRQ,
+	};
 	struct adp_ram *ram = adp_ram_ranges(run);
 	unsigned int want = adp_arg(run, "n", 2);
-	enum adp_ctx ctx = adp_arg_ctx(run);
 	struct page *page, *next;
 	LIST_HEAD(found);
-	unsigned int n;
+	unsigned int i, n;
 
 	if (!ram)
 		return;
 	n = adp_odd_pages(ram, want, &found);
 
 	list_for_each_entry_safe(page, next, &found, lru) {
-		struct adp_map map = {
-			.kind = ADP_PAGE, .cpu = page_address(page),
-			.len = PAGE_SIZE, .dir = DMA_BIDIRECTIONAL,
-			.seed = adp_rnd64(run),
-		};
-
 		adp_say(run, "a page at 0x%llx", (u64)page_to_phys(page));
-		adp_fill(map.cpu, map.len, map.seed, 0);
-		if (adp_map(adp, &map, ctx)) {
-			adp_fail(run, "it is not mapped");
-		} else {
-			adp_prove(run, &map, ctx);
-			adp_unmap(adp, &map, ctx);
-			adp_prove_unmapped(run, &map);
-		}
-
-		map.dir = DMA_FROM_DEVICE;
-		if (!adp_map(adp, &map, ctx)) {
-			adp_prove(run, &map, ctx);
-			adp_unmap(adp, &map, ctx);
-			adp_prove_unmapped(run, &map);
-		}
+		for (i = 0; i < ARRAY_SIZE(contexts); i++)
+			adp_edge_page(run, page, contexts[i]);
 		__free_page(page);
 	}
 	kfree(ram);
@@ -439,19 +451,24 @@ static void adp_case_edge(struct adp_run *run)
 		adp_skip(run, "no free page at an end of RAM");
 }
 
-/* Where memory of @len bytes begins that has a page inside, or 0. */
+/*
+ * Where memory of @len bytes begins that has a page inside, or 0. Not at the
+ * first host page of a range, which is the only start that could serve there:
+ * it may be taken by a mapping that is shorter, and a copy has an end.
+ */
 static u64 adp_big_start(struct adp_ram *ram, u64 phys, u64 len)
 {
 	unsigned int i;
 
 	for (i = 0; i < ram->n; i++) {
-		u64 first = ALIGN(ram->res[i].start, ADP_HOST_PAGE);
+		u64 first = ALIGN(ram->res[i].start, ADP_HOST_PAGE) +
+			    ADP_HOST_PAGE;
 		u64 end = ALIGN_DOWN(ram->res[i].end + 1, ADP_HOST_PAGE);
 		u64 start;
 
 		if (phys < first || phys >= end)
 			continue;
-		if (end - first < len)
+		if (end < first + len)
 			return 0;
 		start = min(max(first, phys & ~(u64)(SZ_1M - 1)), end - len);
 		return max(start + len, phys + PAGE_SIZE) - len;

@@ -8,6 +8,7 @@
 # What they hold is lost, so without it nothing is done.
 #
 # ADP_COHERENT: 1 for a driver that maps nothing, and has only coherent memory.
+# ADP_KEEPS: 1 for a driver that maps when it is bound, and keeps that.
 # ADP_LEAVES: 1 for a driver that is known to leave some of its mappings when it goes; our module
 # takes them away and says so. ADP_MODES: the modes, the first one being that in which the driver runs already.
 
@@ -84,6 +85,8 @@ adp_zoo() {
 		set -- "$@" $(adp_zoo_counts)
 		if [ -n "$ADP_COHERENT" ]; then
 			adp_is "$mode: its memory is ours" "$(adp_stat "$COMPANION" coherent_bytes)" -gt 0
+		elif [ -n "$ADP_KEEPS" ]; then
+			adp_is "$mode: its mappings are ours" "$(adp_stat "$COMPANION" live_mappings)" -gt 0
 		else
 			adp_is "$mode: its mappings were ours" $((${13} + ${14})) -gt $((${7} + ${8}))
 		fi

@@ -116,6 +116,9 @@ work_gpu() {
 	for display in "m $MANAGED" "t $TWIN"; do
 		id=${display% *}
 		fb=$(adp_fb "${display#* }")
+		# The kernel's console turns on one display, which it draws then, and leaves the others dark.
+		echo 4 >"/sys/class/graphics/$fb/blank"
+		echo 0 >"/sys/class/graphics/$fb/blank"
 		resolution=$(tr , ' ' <"/sys/class/graphics/$fb/virtual_size")
 		pixels=$((${resolution% *} * ${resolution#* }))
 		head -c "$pixels" /dev/urandom | xxd -p -c 1 >/tmp/grey

@@ -210,8 +210,29 @@ static void adp_unhook(struct adp_companion *c)
 }
 
 /*
- * The probe of the managed function's driver has failed. Its devres is freed
- * only after the kernel has said so, and needs our ops.
+ * The managed function's driver came before the companion did, and goes on
+ * although it was refused all DMA. Without that it is of no use.
+ */
+static bool adp_makes_do(struct adp_companion *c, struct pci_dev *managed)
+{
+	struct device_driver *driver = NULL;
+
+	/* The lock is the prober's until the probe is over. */
+	device_lock(&managed->dev);
+	mutex_lock(&adp_lock);
+	if (c->managed == managed && c->early)
+		driver = managed->dev.driver;
+	if (driver)
+		pci_info(managed, "driver %s came before the companion's and got no DMA; it starts anew\n",
+			 driver->name);
+	mutex_unlock(&adp_lock);
+	device_unlock(&managed->dev);
+	return driver;
+}
+
+/*
+ * The probe of the managed function's driver has failed, or has had no DMA. Its
+ * devres is freed only after the kernel has said so, and needs our ops.
  */
 static void adp_settle(struct work_struct *work)
 {
@@ -226,7 +247,9 @@ static void adp_settle(struct work_struct *work)
 	if (!managed)
 		return;
 
-	/* The lock is the prober's until the probe is over. */
+	if (adp_makes_do(c, managed))
+		device_release_driver(&managed->dev);
+
 	device_lock(&managed->dev);
 	mutex_lock(&adp_lock);
 	if (c->managed == managed && !managed->dev.driver) {

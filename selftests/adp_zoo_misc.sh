@@ -22,7 +22,7 @@ adp_plug() {
 	qmp device_add '{"driver": "apple-dma-pci", "id": "c", "managed": "m", "stray-dma": "exit", "bus": "rp0", "addr": "0.1"}'
 	qmp device_add '{"driver": "virtio-serial-pci", "id": "m", "iommu_platform": true, "disable-legacy": "on", "bus": "rp0", "addr": "0.0", "multifunction": true}'
 	qmp device_add '{"driver": "virtserialport", "bus": "m.0", "chardev": "c0"}'
-	adp_until eval '[ -n "$(adp_about "$(adp_companions)" managed)" ]'
+	adp_until eval '[ -e "$ADP_PCI/$(adp_about "$(adp_companions)" managed)/vendor" ]'
 }
 
 [ "$ADP_WORK" != pipe ] || adp_plug >/dev/null

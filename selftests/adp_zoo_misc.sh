@@ -6,10 +6,12 @@
 #
 # ADP_ZOO: the PCI driver. ADP_WORK: what it is, and so what is done with it:
 #   rng    a source of random numbers, which are looked at
+#   crypt  ciphers, for two sessions, of which each gets one
 #   9p     a directory of the host's: what one writes the other reads
 #   gpu    a display: /dev/shot is a drive in which QEMU's screendump leaves what is seen there
 #   sound  a sound card: what it plays QEMU writes to a drive, the first one's to ADP_HEARD, the
 #          twin's to ADP_HEARD_TWIN; ADP_RATE is its rate
+#   keys   a keyboard, at which QEMU types; the managed one's display is s0, the twin's s1
 #   pipe   a serial port of virtio's, whose other end is the twin's. Its driver is built in, so
 #          the managed one is plugged into rp0, when our module is there
 
@@ -59,6 +61,60 @@ work_rng() {
 	adp_is "$1: no two are alike" "$(sha256sum /tmp/virtio_rng* | cut -d' ' -f1 | sort | uniq -d)" = ""
 	adp_is "$1: one of them is the managed one" "$(adp_virtio_interrupts "$MANAGED")" -gt "$before"
 	adp_is "$1: and one the twin" "$(adp_virtio_interrupts "$TWIN")" -gt "$before_twin"
+}
+
+work_crypt() {
+	adp_until grep -q virtio_crypto_aes_cbc /proc/crypto
+	before=$(adp_virtio_interrupts "$MANAGED")
+	before_twin=$(adp_virtio_interrupts "$TWIN")
+	ktap_test_result "$1: what one encrypts the other decrypts" "$adp_here/adp_crypt" virtio_crypto_aes_cbc 2048
+	moved=$((2 * 2097152))
+	adp_is "$1: one of them is the managed one" "$(adp_virtio_interrupts "$MANAGED")" -ge $((before + 16))
+	adp_is "$1: and one the twin" "$(adp_virtio_interrupts "$TWIN")" -ge $((before_twin + 16))
+}
+
+adp_keyboard() {
+	for name in $(adp_zoo_below /sys/class/input "$1"); do
+		case $name in
+		event*) echo "/dev/input/$name" ;;
+		esac
+	done
+}
+
+adp_has_keyboard() {
+	[ -c "$(adp_keyboard "$1")" ]
+}
+
+# adp_type DISPLAY DIGITS
+adp_type() {
+	for digit in $(echo "$2" | sed 's/./& /g'); do
+		key='{"type": "qcode", "data": "'$digit'"}'
+		qmp input-send-event '{"device": "'"$1"'", "events": [' \
+			'{"type": "key", "data": {"down": true, "key": '"$key"'}},' \
+			'{"type": "key", "data": {"down": false, "key": '"$key"'}}]}' >/dev/null || return 1
+	done
+}
+
+# The code of a digit's key is one more; each goes down, then up.
+adp_typed() {
+	xxd -p -c 24 "/tmp/keys-$1" | sed -n 's/^.\{32\}0100\(..\)000\(.\)000000$/\1\2/p' >/tmp/came
+	for digit in $(echo "$2" | sed 's/./& /g'); do
+		printf '%02x1\n%02x0\n' $((digit + 1)) $((digit + 1))
+	done | cmp -s - /tmp/came
+}
+
+work_keys() {
+	ktap_test_result "$1: keyboard" adp_until adp_has_keyboard "$MANAGED"
+	ktap_test_result "$1: the twin's" adp_until adp_has_keyboard "$TWIN"
+	cat "$(adp_keyboard "$MANAGED")" >/tmp/keys-m &
+	cat "$(adp_keyboard "$TWIN")" >/tmp/keys-t &
+	digits=$(tr -dc 1-9 </dev/urandom | head -c 32)
+	others=$(tr -dc 1-9 </dev/urandom | head -c 32)
+	ktap_test_result "$1: typing" eval 'adp_type s0 "$digits" && adp_type s1 "$others"'
+	ktap_test_result "$1: every key has come" adp_until adp_typed m "$digits"
+	ktap_test_result "$1: and the twin's" adp_until adp_typed t "$others"
+	killall cat
+	moved=$((32 * 24))
 }
 
 adp_9p_mounted() {

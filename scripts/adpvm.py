@@ -254,9 +254,11 @@ def module_name(path):
 
 
 def module_closure(kernel, release, names):
-    """The files of these modules and of all that they want loaded before: {name: (file, [names before])}."""
+    """Modules by their names or aliases, and all that they want loaded before: {name: (file, [names before])}, and
+    {what was asked for: its module's name, or None if the kernel has it built in}."""
     root = os.path.join(kernel, "root")
     found = {}
+    asked = {}
     for name in names:
         run = subprocess.run(["modprobe", "-d", root, "-S", release, "--show-depends", name],
                              env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"},
@@ -269,13 +271,14 @@ def module_closure(kernel, release, names):
                 path = line.split()[1]
                 found.setdefault(module_name(path), (path, list(before)))
                 before.append(module_name(path))
-    return found
+        asked[name] = before[-1] if before else None
+    return found, asked
 
 
 def add_modules(archive, guest, kernel, release, ours):
-    """All modules flat in one directory, with the indexes that busybox's modprobe reads. Return: their names."""
+    """All modules flat in one directory, with the indexes that busybox's modprobe reads. Return: what to load."""
     where = f"lib/modules/{release}"
-    found = module_closure(kernel, release, guest.modules + guest.available)
+    found, asked = module_closure(kernel, release, guest.modules + guest.available)
     index = []
     for name, (path, before) in found.items():
         with open(path, "rb") as f:
@@ -291,7 +294,7 @@ def add_modules(archive, guest, kernel, release, ours):
         aliases = [line for line in f if line.split()[-1] in found]
     archive.data(f"{where}/modules.alias", "".join(aliases).encode())
     archive.data(f"{where}/modules.symbols", b"")
-    return found
+    return [asked[m] for m in guest.modules if asked[m]]
 
 
 def kexec_files(guest, path, kernel, *made):
@@ -310,12 +313,11 @@ def make_initramfs(guest, path, kernel, release, base, ours, selftests):
     archive.add(f"{base}/busybox", "bin/busybox")
     archive.link("bin/sh", "busybox")
     archive.link("sbin", "bin")
-    there = add_modules(archive, guest, kernel, release, ours)
+    modules = add_modules(archive, guest, kernel, release, ours)
     load = []
     if guest.module == "load":
         load.append(f"modprobe {DRIVER} {guest.params} || trouble 'cannot load {DRIVER}'")
-    # What the kernel has built in is no module.
-    load += [f"modprobe {m} || trouble 'cannot load {m}'" for m in guest.modules if module_name(m) in there]
+    load += [f"modprobe {m} || trouble 'cannot load {m}'" for m in modules]
     init = INIT.replace("@LOAD@", "\n".join(load)).replace("@DRIVER@", DRIVER)
     init = init.replace("@END@", guest.end)
     archive.data("init", init.replace("@OUT@", CONSOLE[guest.arch][1]).encode(), 0o755)

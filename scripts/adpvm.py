@@ -16,6 +16,7 @@ waited for yet, and prints its data.
 In QEMU's arguments, and in those of QMP commands, @WORK@ is the run's own directory.
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 import glob
@@ -120,6 +121,7 @@ class Guest:
     params: str = ""            # of our module
     files: list = dataclasses.field(default_factory=list)       # (path on the host, path in the guest)
     initrd: str = ""            # a whole initramfs, instead of one with script, modules and files
+    vmlinuz: str = ""           # a kernel that the guest has brought along, instead of this one; initrd goes with it
     selftests: bool = False
     append: str = ""            # to the kernel command line
     qemu_args: list = dataclasses.field(default_factory=list)
@@ -553,6 +555,8 @@ def device_tree(args, work, domain):
 
 def kernel_image(guest, kernel):
     """What to boot. Firmware that a test brings along may know no PVH, or not how to resume what began so."""
+    if guest.vmlinuz:
+        return guest.vmlinuz
     unpacked = f"{kernel}/vmlinux"
     return unpacked if os.path.exists(unpacked) and "-bios" not in guest.qemu_args else f"{kernel}/vmlinuz"
 
@@ -756,7 +760,7 @@ def prepare(guest):
     guest.arch = arch_name(guest.arch)
     kernel = made_by("kernel", guest.kernel, guest.arch)
     base = made_by("guest", guest.arch)
-    ours = made_by("modules", guest.kernel, guest.arch)
+    ours = None if guest.vmlinuz else made_by("modules", guest.kernel, guest.arch)
     selftests = made_by("selftests", guest.arch) if guest.selftests else None
     return kernel, read(f"{kernel}/release").strip(), base, ours, selftests, find_qemu(guest.arch)
 
@@ -823,6 +827,45 @@ def complaints(guest, result, counters=True, qemu_status=0, allow=()):
         if guest.stray_exit and any(c["stray-accesses"] for c in result.device.values()):
             found.append("stray accesses were counted")
     return found
+
+
+def host(*args):
+    """A tool's output and status, both of which matter."""
+    env = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+    return subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env,
+                          stdin=subprocess.DEVNULL, errors="replace")
+
+
+def follow(path, running):
+    """The lines of a guest's output, while it runs."""
+    rest = ""
+    position = 0
+    ending = False
+    while True:
+        ending = ending or running.done()
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", errors="replace") as f:
+                f.seek(position)
+                rest += f.read()
+                position = f.tell()
+        *lines, rest = rest.split("\n")
+        yield from lines
+        if ending:
+            return
+        time.sleep(0.5)
+
+
+def run_followed(guest, keep, tell):
+    """run(), with tell(LINE) for every line of the guest's output when it comes."""
+    prepare(guest)
+    # Not those of an earlier run.
+    if os.path.exists(f"{keep}/out"):
+        os.unlink(f"{keep}/out")
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as pool:
+        running = pool.submit(run, guest, keep)
+        for line in follow(f"{keep}/out", running):
+            tell(line)
+        return running.result()
 
 
 def tail(text, lines=40):

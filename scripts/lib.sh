@@ -188,7 +188,7 @@ archive_uris() {
 	echo "$uris"
 }
 
-# apt_root SUITE: a private apt for one suite of the archive; prints its directory.
+# apt_root SUITE[+SUITE]: a private apt for one suite of the archive, or some; prints its directory.
 # Nothing of the machine's own apt state is read or changed.
 apt_root() {
 	local dir=$cache/apt/$1
@@ -203,7 +203,7 @@ apt_root_locked() {
 }
 
 apt_root_update() {
-	local suite=$1 dir=$2 uri kind=deb valid=
+	local suite=$1 dir=$2 uri s kind=deb valid=
 	mkdir -p "$dir"/lists/partial "$dir"/cache/archives/partial
 	: >"$dir"/status
 	# An index that a mirror no longer renews is signed all the same, and
@@ -234,8 +234,10 @@ apt_root_update() {
 		CONF
 	} >"$dir"/apt.conf
 	for uri in $(archive_uris); do
-		printf '%s [signed-by=%s] %s %s main\n' "$kind" \
-			/usr/share/keyrings/debian-archive-keyring.gpg "$uri" "${suite%-src}" >"$dir"/sources.list
+		for s in ${suite//+/ }; do
+			printf '%s [signed-by=%s] %s %s main\n' "$kind" \
+				/usr/share/keyrings/debian-archive-keyring.gpg "$uri" "${s%-src}"
+		done >"$dir"/sources.list
 		if APT_CONFIG=$dir/apt.conf apt-get update --error-on=any; then
 			touch "$dir"/fresh
 			return 0
@@ -256,6 +258,82 @@ fetch_debs() {
 		APT_CONFIG=$root/apt.conf apt-get -q download "$@" &&
 			sha256sum -- *.deb >packages
 	)
+}
+
+# apt_closure SUITE ARCH OPTION... PACKAGE...: what apt would install on an empty system, with what
+# that takes, as NAME:ARCH=VERSION.
+apt_closure() {
+	local root arch=$2
+	root=$(apt_root "$1")
+	shift 2
+	# The index that is kept is for the machine's own architecture.
+	APT_CONFIG=$root/apt.conf apt-get -q -s -o APT::Architecture="$arch" -o APT::Architectures="$arch" \
+		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= install "$@" |
+		sed -nE 's/^Inst ([^ :]+)[^ ]* (\[[^]]*\] )?\(([^ ]+) .*\[([a-z0-9]+)\]\).*/\1:\4=\3/p' | sort -u
+}
+
+# debian_root DIR SUITE ARCH VARIANT PACKAGE...: a Debian in DIR by mmdebstrap. With the variant
+# `extract` nothing is configured, and all packages are in apt's cache there.
+debian_root() {
+	local root=$1 suite=$2 arch=$3 variant=$4 apt list options=() p
+	local excludes=(doc man info locale)
+	shift 4
+	apt=$(apt_root "$suite")
+	list=$(cat "$apt"/sources.list)
+	grep '^Acquire::' "$apt"/apt.conf >"$root".apt || :
+	for p in "${excludes[@]}"; do
+		options+=(--dpkgopt="path-exclude=/usr/share/$p/*")
+	done
+	if [ "$variant" = extract ]; then
+		options+=("--include=?essential" "--skip=essential/unlink,download/empty,cleanup/apt")
+		# No maintainer script merges /usr; base-files of Debian 13 has the links.
+		# shellcheck disable=SC2016 # mmdebstrap's
+		[ "$suite" != bookworm ] ||
+			options+=('--setup-hook=for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d" && ln -s "usr/$d" "$1/$d"; done')
+	fi
+	as_root env -u APT_CONFIG TMPDIR=/tmp mmdebstrap --mode=root --variant="$variant" --architectures="$arch" \
+		--include="$(IFS=,; echo "$*")" \
+		--aptopt="$root".apt --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "0"' \
+		--dpkgopt=force-unsafe-io "${options[@]}" "$suite" "$root" "$list"
+	rm "$root".apt
+	for p in "${excludes[@]}"; do
+		as_root rm -rf "$root/usr/share/$p"
+	done
+}
+
+# What configures a root directory that was extracted only, in a guest that has it for its root.
+# All at once: dpkg finds the order in which to configure them.
+# shellcheck disable=SC2034,SC2016 # for scripts that make images; dpkg-query's own variables
+debian_configure='set -e
+export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
+export PATH=/usr/sbin:/usr/bin HOME=/root
+cd /var/cache/apt/archives
+dpkg --force-depends --install ./*.deb
+[ -z "$(dpkg --audit)" ]
+apt-get clean
+dpkg-query -W -f "\${Package} \${Version} \${Architecture}\n" >/packages
+rm /var/cache/configure'
+
+# debian_image ROOT IMAGE SIZE: a file system with the label adp-root of a root directory, which is
+# gone then.
+debian_image() {
+	truncate -s "$3" "$2"
+	as_root env PATH="$PATH":/usr/sbin:/sbin mke2fs -q -t ext4 -b 4096 -L adp-root -d "$1" "$2"
+	as_root rm -rf "$1"
+}
+
+# debian_boot_configure KERNEL ARCH IMAGE: run /var/cache/configure in it, in a guest.
+debian_boot_configure() {
+	# shellcheck disable=SC2016 # the guest's
+	"$top/scripts/vm" --arch "$2" --kernel "$1" --cpus 2 --memory 1G --no-load --timeout 3600 \
+		--module virtio_blk --module ext4 --drive id=root,file="$3" --device virtio-blk-pci,drive=root -- '
+		mkdir -p /mnt
+		mount -t ext4 /dev/vda /mnt && mount --bind /dev /mnt/dev && mount -t proc proc /mnt/proc &&
+			chroot /mnt /bin/sh /var/cache/configure
+		status=$?
+		umount /mnt/proc /mnt/dev
+		exit $status'
+	PATH=$PATH:/usr/sbin:/sbin e2fsck -fn "$3"
 }
 
 # note_versions WHAT FILE: what is used, for the reader of build/versions.txt.

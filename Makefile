@@ -30,7 +30,7 @@ help:
 	@echo '  make check           all tests; TESTS="glob ..." only the VM tests of these names; ALL=1: each VM test'
 	@echo '                       on all of its kernels, not on one of them, and ten boots of the Debian, not three'
 	@echo '  make matrix          build, boot and test with every kernel that can be had (KERNELS="glob ...": *-rt-*, 7.?-arm64)'
-	@echo '  make check-install   make the packages, install, upgrade and remove them'
+	@echo '  make check-install   make the packages, install, upgrade and remove them, also in fresh Debians, in guests'
 	@echo '  make check-debug     the tests under kernels with KASAN, lockdep, KCSAN and more (TESTS="glob ...", ARCH=, HOSTS=10000)'
 	@echo '  make fuzz            fuzz the device and the module (MINUTES=60 of CPU time; KEEP=1 keeps what it found of use)'
 	@echo '  make soak            an hour of storage, network and USB at once, with refusals and drivers that come and go'

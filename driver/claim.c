@@ -211,7 +211,8 @@ static void adp_unhook(struct adp_companion *c)
 
 /*
  * The managed function's driver came before the companion did, and goes on
- * although it was refused all DMA. Without that it is of no use.
+ * although it was refused all DMA. Without that it is of no use. One that hands
+ * the function on to others would be refused again, and may wait for those.
  */
 static bool adp_makes_do(struct adp_companion *c, struct pci_dev *managed)
 {
@@ -222,6 +223,8 @@ static bool adp_makes_do(struct adp_companion *c, struct pci_dev *managed)
 	mutex_lock(&adp_lock);
 	if (c->managed == managed && c->early)
 		driver = managed->dev.driver;
+	if (driver && to_pci_driver(driver)->driver_managed_dma)
+		driver = NULL;
 	if (driver)
 		pci_info(managed, "driver %s came before the companion's and got no DMA; it starts anew\n",
 			 driver->name);

@@ -17,6 +17,7 @@ In QEMU's arguments, and in those of QMP commands, @WORK@ is the run's own direc
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import glob
@@ -875,11 +876,34 @@ def tail(text, lines=40):
 RUNNING = set()
 
 
+def descendants():
+    """All processes that this one has started, and those that they have, as far as their parents live."""
+    children = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+                # The name, in parentheses, may have anything in it.
+                parent = int(f.read().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(pid))
+    found = []
+    next_ones = [os.getpid()]
+    while next_ones:
+        next_ones = [c for p in next_ones for c in children.get(p, [])]
+        found += next_ones
+    return found
+
+
 def stop_on_signals():
-    """No QEMU is left behind, also by a run in another thread."""
+    """Nothing is left behind, also by a run in another thread: no QEMU, and nobody that builds for us."""
     def handler(number, _frame):
         for process in list(RUNNING):
             process.kill()
+        # A shell that is ended does not tell those for whom it waits.
+        for pid in descendants():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
         sys.exit(128 + number)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handler)

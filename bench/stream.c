@@ -338,18 +338,26 @@ static void adp_sg_drop(struct adp_bench *b)
 
 /*
  * ring: a fixed number of buffers live, the oldest unmapped, another mapped;
- * churn is the same with memory far beyond any budget.
+ * churn is the same with memory far beyond any budget. With bare=BYTES all memory
+ * beyond those is copied as well, with nothing around it: what it would cost, at the
+ * least, to have those mapped for good, and copies of all else.
  */
 
 struct adp_slot {
 	dma_addr_t dma;
 	u32 len;
 	enum dma_data_direction dir;
+	/* What is copied to the slot's page, or NULL. */
+	struct page *original;
 };
 
 struct adp_ring {
 	struct adp_bench_set set;
+	/* For bare: a page for each slot. */
+	struct adp_bench_set copy;
 	struct adp_slot *slot;
+	/* How many pages are not copied. */
+	unsigned long fits;
 	unsigned int live;
 	unsigned long ops;
 	unsigned long next;
@@ -359,11 +367,20 @@ struct adp_ring {
 	u64 worst;
 };
 
-static void adp_ring_unmap(struct adp_bench *b, struct adp_slot *slot)
+static void *adp_ring_copy(struct adp_ring *r, struct adp_slot *slot)
+{
+	return page_address(r->copy.page[slot - r->slot]);
+}
+
+static void adp_ring_unmap(struct adp_bench *b, struct adp_ring *r,
+			   struct adp_slot *slot)
 {
 	if (slot->len)
 		dma_unmap_page(b->dev, slot->dma, slot->len, slot->dir);
 	slot->len = 0;
+	if (slot->original && slot->dir != DMA_TO_DEVICE)
+		copy_page(page_address(slot->original), adp_ring_copy(r, slot));
+	slot->original = NULL;
 }
 
 static void adp_ring_map(struct adp_bench *b, struct adp_ring *r,
@@ -373,7 +390,11 @@ static void adp_ring_map(struct adp_bench *b, struct adp_ring *r,
 	struct page *page;
 
 	if (r->random) {
-		page = r->set.page[adp_bench_below(b, r->set.nr)];
+		unsigned long n = adp_bench_below(b, r->set.nr);
+
+		page = r->set.page[n];
+		if (n >= r->fits)
+			slot->original = page;
 		slot->dir = prandom_u32_state(&b->rnd) & 1 ? DMA_TO_DEVICE :
 			    DMA_FROM_DEVICE;
 	} else {
@@ -389,6 +410,8 @@ static void adp_ring_map(struct adp_bench *b, struct adp_ring *r,
 		r->failures++;
 	else
 		slot->len = len;
+	if (slot->original)
+		copy_page(adp_ring_copy(r, slot), page_address(slot->original));
 }
 
 /* The same, each call with interrupts off. */
@@ -400,7 +423,7 @@ static void adp_ring_timed(struct adp_bench *b, struct adp_ring *r,
 
 	local_irq_save(flags);
 	t[0] = ktime_get_ns();
-	adp_ring_unmap(b, slot);
+	adp_ring_unmap(b, r, slot);
 	t[1] = ktime_get_ns();
 	local_irq_restore(flags);
 	local_irq_save(flags);
@@ -429,7 +452,7 @@ static int adp_ring_loop(struct adp_bench *b, struct adp_ring *r,
 			if (r->irqs_off) {
 				adp_ring_timed(b, r, slot);
 			} else {
-				adp_ring_unmap(b, slot);
+				adp_ring_unmap(b, r, slot);
 				adp_ring_map(b, r, slot);
 			}
 		}
@@ -445,8 +468,9 @@ static void adp_ring_free(struct adp_bench *b, struct adp_ring *r)
 	unsigned int i;
 
 	for (i = 0; r->slot && i < r->live; i++)
-		adp_ring_unmap(b, &r->slot[i]);
+		adp_ring_unmap(b, r, &r->slot[i]);
 	kvfree(r->slot);
+	adp_bench_set_free(&r->copy);
 	adp_bench_set_free(&r->set);
 	kfree(r);
 }
@@ -471,6 +495,7 @@ static int adp_ring_make(struct adp_bench *b, bool random, u64 bytes, u64 live,
 {
 	struct adp_ring *r = kzalloc(sizeof(*r), GFP_KERNEL);
 	unsigned long warm;
+	u64 bare;
 	int err;
 
 	if (!r)
@@ -480,6 +505,8 @@ static int adp_ring_make(struct adp_bench *b, bool random, u64 bytes, u64 live,
 	r->live = adp_bench_arg(b, "live", live, 1, 65536);
 	r->ops = adp_bench_arg(b, "ops", ops, 1, ULONG_MAX);
 	r->irqs_off = adp_bench_arg(b, "irqsoff", 0, 0, 1);
+	bare = adp_bench_arg(b, "bare", SZ_16G, 0, SZ_16G);
+	r->fits = bare >> PAGE_SHIFT;
 	/* All of the pool, or enough of it to fill any budget. */
 	warm = adp_bench_arg(b, "warm",
 			     min_t(u64, bytes >> PAGE_SHIFT, ADP_BENCH_WARM),
@@ -494,6 +521,11 @@ static int adp_ring_make(struct adp_bench *b, bool random, u64 bytes, u64 live,
 		adp_ring_touch(r);
 	else
 		adp_bench_set_shuffle(b, &r->set);
+	if (random && r->fits < r->set.nr) {
+		err = adp_bench_set_alloc(&r->copy, (u64)r->live << PAGE_SHIFT);
+		if (err)
+			goto free;
+	}
 	err = -ENOMEM;
 	r->slot = kvcalloc(r->live, sizeof(*r->slot), GFP_KERNEL);
 	if (!r->slot)

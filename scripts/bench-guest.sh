@@ -128,6 +128,22 @@ bench_twins() {
 	done
 }
 
+# bench_bare LABEL RUNS ADDRESS BYTES WORKLOAD...: the workload as it is, and with copies of all but
+# so many bytes, in turns.
+bench_bare() {
+	local label=$1 runs=$2 dev=$3 bytes=$4 run=0
+	shift 4
+	while [ $run -lt "$runs" ]; do
+		bench_setup "$label.twin" $run "$dev" "$@" &&
+			bench_go "$label.twin" $run "$dev"
+		echo drop >"$BENCH/$dev/run"
+		bench_setup "$label" $run "$dev" "$@" "bare=$bytes" &&
+			bench_go "$label" $run "$dev"
+		echo drop >"$BENCH/$dev/run"
+		run=$((run + 1))
+	done
+}
+
 # bench_scaling LABEL RUNS ADDRESS ARGUMENTS...: warm pairs by one and by two threads, in turns.
 bench_scaling() {
 	local label=$1 runs=$2 dev=$3 run=0 threads

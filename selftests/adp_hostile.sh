@@ -40,7 +40,8 @@ while [ $host -lt "$ADP_HOSTS" ]; do
 		[ ! -e "$theirs/$EDU" ] || ktap_test_fail "a function is loose with host $host"
 		continue
 	fi
-	[ -e "$theirs/$EDU" ] || adp_sysfs $theirs/bind "$EDU"
+	# It may have its driver already, or be getting it: this waits until it has.
+	adp_sysfs $theirs/bind "$EDU"
 	[ ! -e "$theirs/$EDU" ] || served=$((served + 1))
 	attempt "soak ops=150 live=16 mem=0x200000 limits=1 seed=$host"
 	attempt "sg_new n=40 len=4096 stride=0x8000 seed=$host"

@@ -77,7 +77,9 @@ adp_work() {
 	ktap_test_result "$1: they are the same" adp_same
 	killall httpd
 	there httpd -p 10.77.0.2:80 -h /tmp/there
-	adp_is "$1: all that was asked for has been moved" "$(adp_bytes_moved)" -ge $(((mib * 4) << 20))
+	# Intel's cards have a counter of bytes in two registers, and the access to the second one clears both:
+	# what comes between the driver's two is not counted.
+	adp_is "$1: all that was asked for has been moved" "$(adp_bytes_moved)" -ge $(((mib * 4 - mib / 4) << 20))
 }
 
 adp_until adp_has_card "$TWIN"

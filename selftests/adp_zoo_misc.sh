@@ -106,8 +106,11 @@ adp_typed() {
 work_keys() {
 	ktap_test_result "$1: keyboard" adp_until adp_has_keyboard "$MANAGED"
 	ktap_test_result "$1: the twin's" adp_until adp_has_keyboard "$TWIN"
-	cat "$(adp_keyboard "$MANAGED")" >/tmp/keys-m &
-	cat "$(adp_keyboard "$TWIN")" >/tmp/keys-t &
+	# Opened before anything is typed: a key goes to those that have it open.
+	exec 3<"$(adp_keyboard "$MANAGED")" 4<"$(adp_keyboard "$TWIN")"
+	cat <&3 >/tmp/keys-m &
+	cat <&4 >/tmp/keys-t &
+	exec 3<&- 4<&-
 	digits=$(tr -dc 1-9 </dev/urandom | head -c 32)
 	others=$(tr -dc 1-9 </dev/urandom | head -c 32)
 	ktap_test_result "$1: typing" eval 'adp_type s0 "$digits" && adp_type s1 "$others"'

@@ -56,13 +56,23 @@ adp_same() {
 	cmp /tmp/here/file /tmp/there/copy && cmp /tmp/there/file /tmp/here/copy
 }
 
+# Bytes that IP has seen on this side. The cards' own counters may lose some: Intel's are in two registers,
+# and access to the second one clears both.
+adp_octets() {
+	awk '$1 != "IpExt:" { next }
+		!names { for (i = 2; i <= NF; i++) name[i] = $i; names = 1; next }
+		{ for (i = 2; i <= NF; i++) if (name[i] ~ /^(In|Out)Octets$/) n += $i }
+		END { printf "%.0f\n", n }' /proc/net/netstat
+}
+
 adp_bytes_moved() {
-	echo $(($(cat "/sys/class/net/$card/statistics/rx_bytes") + $(cat "/sys/class/net/$card/statistics/tx_bytes")))
+	echo $(($(adp_octets) - octets))
 }
 
 adp_work() {
 	adp_until adp_has_card "$MANAGED"
 	card=$(adp_card "$MANAGED")
+	octets=$(adp_octets)
 	ktap_print_msg "$card of $MANAGED, $twin of $TWIN"
 	adp_is "$1: queues" "$(find "/sys/class/net/$card/queues" -name 'rx-*' | wc -l)" -ge "${ADP_QUEUES:-1}"
 	ktap_test_result "$1: link" adp_up
@@ -77,9 +87,7 @@ adp_work() {
 	ktap_test_result "$1: they are the same" adp_same
 	killall httpd
 	there httpd -p 10.77.0.2:80 -h /tmp/there
-	# Intel's cards have a counter of bytes in two registers, and the access to the second one clears both:
-	# what comes between the driver's two is not counted.
-	adp_is "$1: all that was asked for has been moved" "$(adp_bytes_moved)" -ge $(((mib * 4 - mib / 4) << 20))
+	adp_is "$1: all that was asked for has been moved" "$(adp_bytes_moved)" -ge $(((mib * 4) << 20))
 }
 
 adp_until adp_has_card "$TWIN"

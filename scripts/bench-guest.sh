@@ -8,6 +8,7 @@ BENCH=/sys/kernel/debug/adp_bench
 TRACING=/sys/kernel/tracing
 # Counts the doorbells of whatever is measured, by type; see bench_doorbells.
 HIST=
+MORE=
 
 fail() {
 	echo "bench - - why $*"
@@ -113,7 +114,8 @@ bench_count() {
 	echo drop >"$BENCH/$dev/run"
 }
 
-# bench_twins LABEL RUNS ADDRESS TWIN WORKLOAD...: runs on both, in turns.
+# bench_twins LABEL RUNS ADDRESS TWIN WORKLOAD...: runs on both, in turns. MORE is an argument for the
+# first one alone.
 bench_twins() {
 	local label=$1 runs=$2 dev=$3 twin=$4 run=0
 	shift 4
@@ -121,7 +123,7 @@ bench_twins() {
 		bench_setup "$label.twin" $run "$twin" "$@" &&
 			bench_go "$label.twin" $run "$twin"
 		echo drop >"$BENCH/$twin/run"
-		bench_setup "$label" $run "$dev" "$@" &&
+		bench_setup "$label" $run "$dev" "$@" ${MORE:+"$MORE"} &&
 			bench_go "$label" $run "$dev"
 		echo drop >"$BENCH/$dev/run"
 		run=$((run + 1))
@@ -131,17 +133,11 @@ bench_twins() {
 # bench_bare LABEL RUNS ADDRESS BYTES WORKLOAD...: the workload as it is, and with copies of all but
 # so many bytes, in turns.
 bench_bare() {
-	local label=$1 runs=$2 dev=$3 bytes=$4 run=0
+	local label=$1 runs=$2 dev=$3
+	MORE="bare=$4"
 	shift 4
-	while [ $run -lt "$runs" ]; do
-		bench_setup "$label.twin" $run "$dev" "$@" &&
-			bench_go "$label.twin" $run "$dev"
-		echo drop >"$BENCH/$dev/run"
-		bench_setup "$label" $run "$dev" "$@" "bare=$bytes" &&
-			bench_go "$label" $run "$dev"
-		echo drop >"$BENCH/$dev/run"
-		run=$((run + 1))
-	done
+	bench_twins "$label" "$runs" "$dev" "$dev" "$@"
+	MORE=
 }
 
 # bench_scaling LABEL RUNS ADDRESS ARGUMENTS...: warm pairs by one and by two threads, in turns.

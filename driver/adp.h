@@ -300,7 +300,8 @@ enum adp_window_state {
 
 /**
  * struct adp_window - one mapping of the host, shared by reference
- * @refs: mappings that use it; far below 0 while it is not ADP_WINDOW_LIVE
+ * @refs: mappings that use it, and a lot for each pin; far below 0 while it is not
+ *	ADP_WINDOW_LIVE
  * @gpa: start in guest memory, in host pages; the host's key
  * @dma: address that the platform assigned, in host pages
  * @wanted: users of one that is ADP_WINDOW_PENDING or ADP_WINDOW_FAILED; a filler
@@ -562,6 +563,8 @@ struct adp_window *adp_window_map(struct adp_windows *ws, u64 start, u64 end,
 int adp_windows_map(struct adp_windows *ws, struct adp_piece *piece,
 		    unsigned int nr, u64 bytes);
 bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w);
+void adp_window_pin(struct adp_window *w);
+void adp_window_unpin(struct adp_windows *ws, struct adp_window *w);
 void adp_windows_complain(struct adp_windows *ws, u64 bytes, const char *why);
 void adp_window_set_tag(struct adp_windows *ws, struct adp_window *w, u8 tag);
 void adp_windows_set_lazy(struct adp_windows *ws, bool lazy);

@@ -207,6 +207,7 @@ static unsigned int adp_copy_may_grow(struct adp_copies *copies,
 
 static void adp_area_free(struct adp_copies *copies, struct adp_copy_area *area)
 {
+	adp_window_unpin(copies->ws, area->window);
 	/* Memory that the host refused to unmap is nobody's any more. */
 	if (adp_window_unmap(copies->ws, area->window))
 		free_pages_exact(area->cpu, ADP_AREA_BYTES);
@@ -287,6 +288,7 @@ static bool adp_copy_grow(struct adp_copies *copies, unsigned int wanted)
 	} else {
 		for (i = 0; i < nr; i++) {
 			g->area[i]->window = g->piece[i].window;
+			adp_window_pin(g->area[i]->window);
 			g->area[i]->dma = adp_window_dma(g->piece[i].window,
 							 g->piece[i].start);
 		}

@@ -153,8 +153,10 @@ static bool adp_chunk_map(struct adp_pool *pool, struct adp_chunk *chunk,
 			break;
 		chunk->window = w;
 		chunk->dma = adp_window_dma(w, phys);
-		if (PAGE_ALIGNED(chunk->dma))
+		if (PAGE_ALIGNED(chunk->dma)) {
+			adp_window_pin(w);
 			return true;
+		}
 		/* Memory that the host refused to unmap is nobody's any more. */
 		if (!adp_window_unmap(pool->ws, w))
 			return false;
@@ -191,6 +193,7 @@ static void adp_chunk_destroy(struct adp_pool *pool, struct adp_chunk *chunk)
 	 * Memory that the host refused to unmap is nobody's any more. In lazy
 	 * mode it is reached for a while after this, like all that is unmapped.
 	 */
+	adp_window_unpin(pool->ws, chunk->window);
 	if (adp_window_unmap(pool->ws, chunk->window))
 		free_pages_exact(chunk->cpu, chunk->size);
 	if (chunk->gen)

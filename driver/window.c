@@ -39,6 +39,13 @@
 #define ADP_DEAD		(INT_MIN / 2)
 
 /*
+ * What a pin counts for. A window of ADP_MAPPING_MAX may have one in each of its host
+ * pages, and that is still below INT_MAX / 2.
+ */
+#define ADP_PIN			4096
+static_assert(ADP_MAPPING_MAX / ADP_HOST_PAGE * ADP_PIN < INT_MAX / 2);
+
+/*
  * How many starts are tried below a request. The bound keeps the time with
  * interrupts off short; a request that finds nothing is copied instead.
  */
@@ -1938,6 +1945,46 @@ bool adp_window_unmap(struct adp_windows *ws, struct adp_window *w)
 	       w->state != ADP_WINDOW_DYING;
 	spin_unlock_irqrestore(&ws->lock, flags);
 	return done;
+}
+
+/**
+ * adp_window_pin() - make a reference one that the driver above cannot give back
+ * @w: live window that the caller has a reference to
+ *
+ * A driver that unmaps what is not mapped takes the reference of somebody who shares
+ * the window. What it gets from this module, its queues and the copies, outlives that.
+ *
+ * Context: any.
+ */
+void adp_window_pin(struct adp_window *w)
+{
+	atomic_add(ADP_PIN - 1, &w->refs);
+}
+
+/**
+ * adp_window_unpin() - undo adp_window_pin()
+ * @ws: windows
+ * @w: window that the caller has pinned; afterwards it has a reference
+ *
+ * Says so if the driver above has given back more than it had.
+ *
+ * Context: any.
+ */
+void adp_window_unpin(struct adp_windows *ws, struct adp_window *w)
+{
+	int refs = atomic_read(&w->refs);
+	unsigned long flags;
+
+	while (!atomic_try_cmpxchg(&w->refs, &refs, max(refs - (ADP_PIN - 1), 1)))
+		;
+	if (likely(refs >= ADP_PIN))
+		return;
+	spin_lock_irqsave(&ws->lock, flags);
+	if (__ratelimit(&ws->ratelimit))
+		dev_err(ws->ch->dev,
+			"driver bug: memory at %#llx was unmapped more often than it was mapped; coherent memory and copies there stayed\n",
+			(u64)w->gpa << ADP_SHIFT);
+	spin_unlock_irqrestore(&ws->lock, flags);
 }
 
 /**

@@ -61,5 +61,7 @@ adp_is "all that was idle has gone" "$(adp_stat "$COMPANION" live_mappings)" -le
 adp_is "many at a time" $((rung * 8)) -le $((entries + 24))
 adp_case "the set goes" set_free
 adp_case "the list goes" sg_free
+adp_case "what a driver unmaps too often takes no queue from it" pinned "wait=$((idle * 8 / 5 + 500))"
+adp_case "nor what queues share" pinned size=4096 "wait=$((idle * 8 / 5 + 500))"
 adp_case "it all works again" soak ops=400
 ktap_finished

@@ -21,4 +21,6 @@ adp_case "every CPU" smp ms=1500 "seed=$((seed + 2))"
 ktap_print_msg "CPUs: $(adp_fact cpus), operations: $(adp_fact ops)"
 adp_case "every CPU in one page" smp ms=700 mem=1 "seed=$((seed + 3))"
 adp_case "unmapping what is not mapped" unknown
+adp_case "coherent memory that is unmapped too often" pinned
+adp_case "and some that shares its page" pinned size=4096
 ktap_finished

@@ -177,7 +177,7 @@ static inline int atomic_cmpxchg(atomic_t *a, int old, int v)
 	return was;
 }
 
-static inline bool atomic_try_cmpxchg_release(atomic_t *a, int *old, int v)
+static inline bool atomic_try_cmpxchg(atomic_t *a, int *old, int v)
 {
 	int was = atomic_cmpxchg(a, *old, v);
 	bool done = was == *old;
@@ -186,6 +186,7 @@ static inline bool atomic_try_cmpxchg_release(atomic_t *a, int *old, int v)
 	return done;
 }
 
+#define atomic_try_cmpxchg_release(a, old, v) atomic_try_cmpxchg(a, old, v)
 #define atomic_sub(n, a) atomic_add(-(int)(n), a)
 #define atomic_inc(a) atomic_add(1, a)
 #define atomic_dec(a) atomic_add(-1, a)

@@ -108,7 +108,7 @@ static const char *doing, *name;
 static unsigned int current;
 static u32 no_memory;
 
-enum { MAPS, HITS, LISTS, FULL, NO_START, NO_MEMORY, UNMAPS, NOT_RAM, GONE, TALLIES };
+enum { MAPS, HITS, LISTS, FULL, NO_START, NO_MEMORY, UNMAPS, NOT_RAM, GONE, PINS, TALLIES };
 static u64 tally[TALLIES];
 
 void fail(const char *fmt, ...)
@@ -560,6 +560,41 @@ static void do_unmap(void)
 	drop(&held[below(nr_held)]);
 }
 
+/* A driver that unmaps what is not mapped does not get at what is pinned. */
+static void do_pin(void)
+{
+	unsigned int i, wrong, rest;
+	u64 phys, len, start, end;
+	struct adp_window *w;
+
+	pick(&phys, &len);
+	start = round_down(phys, HOST);
+	end = round_up(phys + len, HOST);
+	doing = "pin";
+	w = adp_window_map(&ws, start, end, 0, true);
+	if (IS_ERR(w)) {
+		check_error(PTR_ERR(w), start, end, false);
+		return;
+	}
+	adp_window_pin(w);
+	wrong = below(users(w) + 8);
+	for (i = 0; i < wrong; i++)
+		if (!adp_window_drop(&ws, w, 1))
+			fail("no reference is left of a pin");
+	for (i = 0; i < 6; i++)
+		ws.aging.work.func(&ws.aging.work);
+	if (w->state != ADP_WINDOW_LIVE || !host_translate(adp_window_dma(w, start)))
+		fail("what is pinned has gone after %u unmaps too many", wrong);
+	adp_window_unpin(&ws, w);
+	rest = wrong > users(w) ? 1 : users(w) + 1 - wrong;
+	if (atomic_read(&w->refs) != rest)
+		fail("%d references are left instead of %u", atomic_read(&w->refs), rest);
+	/* The others get theirs back. */
+	atomic_add(users(w) + 1 - rest, &w->refs);
+	adp_window_unmap(&ws, w);
+	tally[PINS]++;
+}
+
 static void do_age(void)
 {
 	unsigned int i;
@@ -798,6 +833,8 @@ static void run(unsigned long ops, u64 seed)
 			do_memory();
 		else if (what < 7)
 			do_search();
+		else if (what < 8)
+			do_pin();
 		else if (what < 20)
 			do_list();
 		else if (what % 100 < grow)
@@ -816,6 +853,8 @@ static void run(unsigned long ops, u64 seed)
 	adp_ram_free(&guest_ram);
 	if (!tally[GONE] && ops >= 100000)
 		fail("no memory has gone");
+	if (!tally[PINS] && ops >= 100000)
+		fail("nothing was pinned");
 	printf("ok %u %s\n", current + 1, cases[current].name);
 	printf("# %llu mapped, %llu without a doorbell, %llu lists, %llu unmapped\n",
 	       (long long)tally[MAPS], (long long)tally[HITS],

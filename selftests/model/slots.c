@@ -100,8 +100,22 @@ int adp_windows_map(struct adp_windows *w, struct adp_piece *piece,
 	return 0;
 }
 
+void adp_window_pin(struct adp_window *window)
+{
+	if (window->refs.counter++)
+		die("an area is pinned twice");
+}
+
+void adp_window_unpin(struct adp_windows *w, struct adp_window *window)
+{
+	if (window->refs.counter-- != 1)
+		die("an area was not pinned");
+}
+
 bool adp_window_unmap(struct adp_windows *w, struct adp_window *window)
 {
+	if (window->refs.counter)
+		die("an area is pinned when it goes");
 	free(window);
 	return true;
 }

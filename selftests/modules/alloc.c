@@ -2,6 +2,7 @@
 /*
  * Memory that comes from the DMA API.
  */
+#include <linux/delay.h>
 #include <linux/dmapool.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -283,6 +284,35 @@ static void adp_case_alloc(struct adp_run *run)
 	kfree(bufs);
 }
 
+/*
+ * A driver's own bug does not take its queues from under the device: coherent memory
+ * of size= bytes, mapped once as if it were any other and unmapped times= more than
+ * that, is as it was wait= milliseconds later.
+ */
+static void adp_case_pinned(struct adp_run *run)
+{
+	struct adp_dev *adp = run->adp;
+	struct adp_buf buf = {
+		.kind = ADP_COHERENT, .size = adp_arg(run, "size", SZ_64K),
+	};
+	unsigned int times = adp_arg(run, "times", 3);
+	dma_addr_t dma;
+
+	if (adp_buf_alloc(adp, &buf, ADP_PROCESS)) {
+		adp_fail(run, "no memory");
+		return;
+	}
+	dma = dma_map_single(adp->dev, buf.cpu, PAGE_SIZE, DMA_BIDIRECTIONAL);
+	if (adp_expect(run, !dma_mapping_error(adp->dev, dma), "not mapped")) {
+		for (; times + 1; times--)
+			dma_unmap_single(adp->dev, dma, PAGE_SIZE,
+					 DMA_BIDIRECTIONAL);
+		msleep(adp_arg(run, "wait", 0));
+		adp_buf_prove(run, &buf);
+	}
+	adp_buf_free(adp, &buf, ADP_PROCESS);
+}
+
 /* A scatterlist of coherent memory has the pages that the CPU sees. */
 static void adp_case_sgtable(struct adp_run *run)
 {
@@ -399,6 +429,7 @@ static void adp_case_buf_free(struct adp_run *run)
 
 const struct adp_case adp_alloc_cases[] = {
 	{ "alloc", adp_case_alloc },
+	{ "pinned", adp_case_pinned },
 	{ "sgtable", adp_case_sgtable },
 	{ "pool", adp_case_pool },
 	{ "buf_new", adp_case_buf_new },

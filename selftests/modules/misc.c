@@ -555,10 +555,11 @@ static void adp_case_unknown(struct adp_run *run)
 		.kind = ADP_SINGLE, .len = PAGE_SIZE,
 		.dir = DMA_BIDIRECTIONAL, .seed = run->seed,
 	};
-	struct adp_map map = other;
+	struct adp_map map = other, again = other;
 	struct adp_dev *adp = run->adp;
 
 	other.cpu = (void *)__get_free_page(GFP_KERNEL);
+	again.cpu = other.cpu;
 	map.cpu = (void *)__get_free_pages(GFP_KERNEL, get_order(SZ_64K));
 	if (!other.cpu || !map.cpu) {
 		adp_fail(run, "no memory");
@@ -568,6 +569,12 @@ static void adp_case_unknown(struct adp_run *run)
 	adp_fill(map.cpu, map.len, map.seed, 0);
 	if (adp_map(adp, &other, ADP_PROCESS)) {
 		adp_fail(run, "not mapped");
+		goto out;
+	}
+	/* Where they share a window, the last of the unmaps takes what keeps this. */
+	if (adp_map(adp, &again, ADP_PROCESS)) {
+		adp_fail(run, "not mapped twice");
+		adp_unmap(adp, &other, ADP_PROCESS);
 		goto out;
 	}
 
@@ -586,6 +593,7 @@ static void adp_case_unknown(struct adp_run *run)
 
 	/* The bystander and its successors are well. */
 	adp_prove(run, &other, ADP_PROCESS);
+	adp_unmap(adp, &again, ADP_PROCESS);
 	adp_unmap(adp, &other, ADP_PROCESS);
 	adp_prove_unmapped(run, &other);
 	if (adp_map(adp, &map, ADP_PROCESS)) {

@@ -5,7 +5,8 @@
 # call goes around them, other users of ftrace go on, and nobody takes one away
 # unseen. Needs an edu device that is managed and one that is not. Loads and
 # unloads our module. ADP_NEITHER: the kernel has no direct calls. ADP_CPU: features
-# that the kernel has to have found, their words joined by _.
+# that the kernel has to have found, their words joined by _. ADP_SWITCHES: how often
+# other tracers come and go, ADP_TIMES: how often our module does.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -169,10 +170,12 @@ others during
 # Others that trace come and go, on the same functions too.
 printf '%s\n' 'dma_map_*' 'dma_unmap_*' 'adp_*' >$tracing/set_ftrace_filter
 (
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	switched=0
+	while [ $switched -lt "${ADP_SWITCHES:-20}" ]; do
 		for tracer in function function_graph nop; do
 			echo $tracer 2>/dev/null >$tracing/current_tracer
 		done
+		switched=$((switched + 1))
 	done
 ) &
 switcher=$!

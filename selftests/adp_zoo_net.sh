@@ -14,7 +14,7 @@
 . "$(dirname "$0")/adp_zoo_lib.sh"
 adp_zoo_start
 command -v iperf3 >/dev/null || adp_skip "no iperf3"
-mib=${ADP_MIB:-16}
+mib=${ADP_MIB:-8}
 
 adp_card() {
 	adp_zoo_below /sys/class/net "$1" | head -n 1

@@ -189,11 +189,11 @@ static struct adp_chunk *adp_chunk_create(struct adp_pool *pool, size_t size,
 
 static void adp_chunk_destroy(struct adp_pool *pool, struct adp_chunk *chunk)
 {
+	adp_window_unpin(pool->ws, chunk->window);
 	/*
 	 * Memory that the host refused to unmap is nobody's any more. In lazy
 	 * mode it is reached for a while after this, like all that is unmapped.
 	 */
-	adp_window_unpin(pool->ws, chunk->window);
 	if (adp_window_unmap(pool->ws, chunk->window))
 		free_pages_exact(chunk->cpu, chunk->size);
 	if (chunk->gen)

@@ -28,6 +28,10 @@
  */
 #define ADP_CHUNK_TRIES		64
 
+/* Mappings that fill gaps of addresses, so that a chunk comes to lie behind them. */
+#define ADP_SPACERS		240U
+#define ADP_SPACER_TRIES	320U
+
 /* Blocks looked at for a run that no single buddy block can hold. */
 #define ADP_SPAN_BLOCKS		24
 
@@ -316,24 +320,98 @@ static bool adp_pool_grow(struct adp_pool *pool, gfp_t gfp)
 }
 
 /*
- * A chunk for one allocation. Mostly it can be had aligned; if not, a
- * chunk that is larger by the alignment has an aligned address in it wherever
- * the platform puts it.
+ * Most platforms place a window in the lowest gap that is large enough. Where one was
+ * placed badly, fill that gap up to the next good address, with a spacer that is as
+ * long; and the lower gaps first that this one would go to, with long ones and then
+ * with shorter ones. Spacers are mappings of memory that nobody uses, each of which
+ * begins a host page after the one before.
  */
+static struct adp_chunk *adp_solo_nudge(struct adp_pool *pool, size_t whole,
+					u64 align, gfp_t gfp)
+{
+	void *cpu = alloc_pages_exact(ADP_COHERENT_ALIGN_MAX, gfp | __GFP_NOWARN);
+	struct adp_window **spacer, *w;
+	struct adp_chunk *chunk = NULL;
+	unsigned int nr = 0, tries = 0;
+	u64 phys, dma, off, at, len;
+	bool gone = true;
+
+	spacer = kmalloc_array(ADP_SPACERS, sizeof(*spacer), gfp);
+	if (!cpu || !spacer)
+		goto out;
+	/* It is aligned to far more than host pages. */
+	phys = virt_to_phys(cpu);
+next:
+	adp_windows_insist(pool->ws);
+	chunk = adp_chunk_create(pool, whole, align, gfp);
+	if (!chunk || IS_ALIGNED(chunk->dma, align))
+		goto out;
+	dma = chunk->dma;
+	off = round_up(dma, align) - dma;
+	adp_chunk_destroy(pool, chunk);
+	chunk = NULL;
+	len = ADP_COHERENT_ALIGN_MAX / 2;
+	for (; nr < ADP_SPACERS && tries < ADP_SPACER_TRIES; tries++) {
+		u64 start = phys + nr * ADP_HOST_PAGE;
+
+		len = max(len, off);
+		w = ERR_PTR(-ENOSPC);
+		if (start + len <= phys + ADP_COHERENT_ALIGN_MAX)
+			w = adp_window_map(pool->ws, start, start + len, 0, true);
+		if (!IS_ERR(w)) {
+			at = adp_window_dma(w, start);
+			if (len == off || at < dma) {
+				spacer[nr++] = w;
+				if (at >= dma)
+					goto next;
+				continue;
+			}
+			gone &= adp_window_unmap(pool->ws, w);
+		}
+		if (len == off)
+			break;
+		len = ADP_HOST_PAGE_UP(len / 2);
+	}
+out:
+	while (nr)
+		gone &= adp_window_unmap(pool->ws, spacer[--nr]);
+	kfree(spacer);
+	/* Memory that the host refused to unmap is nobody's any more. */
+	if (cpu && gone)
+		free_pages_exact(cpu, ADP_COHERENT_ALIGN_MAX);
+	return chunk;
+}
+
+/*
+ * A chunk of a size with an address in it that is a multiple of @align. Mostly it can
+ * be had aligned; if not, a chunk that is larger by the alignment has such an address
+ * wherever the platform puts it. That of the largest alignment is more than the kernel
+ * has in one piece, so finding it is luck.
+ */
+static struct adp_chunk *adp_solo_create(struct adp_pool *pool, size_t whole,
+					 u64 align, gfp_t gfp)
+{
+	size_t unit = max_t(size_t, PAGE_SIZE, ADP_HOST_PAGE);
+	struct adp_chunk *chunk;
+
+	chunk = adp_chunk_create(pool, whole, align, gfp);
+	if (!chunk || IS_ALIGNED(chunk->dma, align))
+		return chunk;
+	adp_chunk_destroy(pool, chunk);
+	chunk = adp_chunk_create(pool, round_up(whole + align - ADP_HOST_PAGE, unit),
+				 0, gfp);
+	return chunk ?: adp_solo_nudge(pool, whole, align, gfp);
+}
+
+/* A chunk for one allocation. */
 static struct adp_chunk *adp_pool_solo(struct adp_pool *pool, size_t size,
 				       u64 align, u64 limit, gfp_t gfp,
 				       u64 *dma)
 {
 	size_t unit = max_t(size_t, PAGE_SIZE, ADP_HOST_PAGE);
-	size_t whole = round_up(size, unit);
 	struct adp_chunk *chunk;
 
-	chunk = adp_chunk_create(pool, whole, align, gfp);
-	if (chunk && !IS_ALIGNED(chunk->dma, align)) {
-		adp_chunk_destroy(pool, chunk);
-		whole = round_up(whole + align - ADP_HOST_PAGE, unit);
-		chunk = adp_chunk_create(pool, whole, 0, gfp);
-	}
+	chunk = adp_solo_create(pool, round_up(size, unit), align, gfp);
 	if (!chunk)
 		return NULL;
 

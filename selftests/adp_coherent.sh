@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Coherent memory of 4 KiB to 4 MiB has the alignment that the DMA API promises,
-# whatever addresses the platform gives. ADP_FIT: so many of 4 MiB fit the budget.
+# whatever addresses the platform gives. ADP_FIT: so many of 4 MiB fit the budget. ADP_APART:
+# with the memory of the machine in pieces, too.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -16,6 +17,11 @@ adp_case "sizes that are no power of two" alloc min=4096 max=0x100000 n=12 odd=1
 adp_case "many small ones, several rounds" alloc min=4096 max=0x4000 n=48 rounds=3
 adp_case "less than a page" alloc min=64 max=2048 n=24
 adp_case "without sleeping" alloc min=4096 max=0x20000 n=12 ctx=softirq
+if [ -n "${ADP_APART:-}" ]; then
+	for seed in $(seq 4); do
+		adp_case "in pieces, $seed" alloc min=0x10000 max=0x400000 n=32 rounds=3 odd=1 apart=1 seed="$seed"
+	done
+fi
 if [ -n "${ADP_FIT:-}" ]; then
 	adp_case "$ADP_FIT of 4 MiB at once" alloc min=0x400000 max=0x400000 n="$ADP_FIT"
 fi

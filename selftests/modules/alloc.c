@@ -208,10 +208,53 @@ void adp_buf_prove(struct adp_run *run, struct adp_buf *buf)
 			return;
 }
 
+#define ADP_APART_ORDER		get_order(SZ_4M)
+
+/* Blocks of 4 MiB that are held; each begins with the address of the next one. */
+struct adp_apart {
+	void *first;
+};
+
+static void adp_apart_end(struct adp_apart *apart)
+{
+	while (apart->first) {
+		void *block = apart->first;
+
+		apart->first = *(void **)block;
+		free_pages((unsigned long)block, ADP_APART_ORDER);
+	}
+}
+
+/*
+ * See to it that no two free blocks of 4 MiB are next to each other: take them all, and
+ * give each second one back.
+ */
+static void adp_apart_begin(struct adp_apart *apart)
+{
+	gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
+	struct adp_apart back = {};
+	void *block, **link;
+
+	while ((block = (void *)__get_free_pages(gfp, ADP_APART_ORDER))) {
+		*(void **)block = apart->first;
+		apart->first = block;
+	}
+	for (link = &apart->first; (block = *link);) {
+		if (virt_to_phys(block) & SZ_4M) {
+			link = block;
+			continue;
+		}
+		*link = *(void **)block;
+		*(void **)block = back.first;
+		back.first = block;
+	}
+	adp_apart_end(&back);
+}
+
 /*
  * rounds= times n= buffers of kind=, min= to max= bytes: every one begins where
  * its size says, is zero, and works both ways; all live at once, freed in random
- * order.
+ * order. apart=1: while there is no memory in one piece of more than 4 MiB.
  */
 static void adp_case_alloc(struct adp_run *run)
 {
@@ -224,6 +267,7 @@ static void adp_case_alloc(struct adp_run *run)
 	size_t max = adp_arg(run, "max", SZ_4M);
 	bool odd = adp_arg(run, "odd", 0);
 	struct adp_buf *bufs = kcalloc(n, sizeof(*bufs), GFP_KERNEL);
+	struct adp_apart apart = {};
 	u64 bytes = 0;
 
 	if (!bufs || min > max || !min) {
@@ -232,6 +276,8 @@ static void adp_case_alloc(struct adp_run *run)
 		return;
 	}
 
+	if (adp_arg(run, "apart", 0))
+		adp_apart_begin(&apart);
 	while (rounds-- && !run->failures) {
 		for (i = 0, left = 0; i < n; i++) {
 			struct adp_buf *buf = &bufs[i];
@@ -280,6 +326,7 @@ static void adp_case_alloc(struct adp_run *run)
 			left--;
 		}
 	}
+	adp_apart_end(&apart);
 	adp_fact(run, "bytes", bytes);
 	kfree(bufs);
 }

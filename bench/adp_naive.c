@@ -3,7 +3,8 @@
  * The simplest client of apple-dma-pci that works, as a contender of the
  * benchmark: a MAP and a doorbell for each mapping, an UNMAP and a doorbell for
  * each unmap, scatterlists entry by entry, nothing kept. Mappings that begin in
- * the same host page share one, only because the host refuses a second one.
+ * the same host page share one, or the longer one begins before it, only because the
+ * host refuses a second one.
  *
  * It speaks the narrow layout, and takes no part in what makes a driver safe:
  * leave it to the benchmark.
@@ -28,6 +29,13 @@
 /* A page of commands, requests and responses, each with room to spare. */
 #define NAIVE_REQ	256
 #define NAIVE_RESP	512
+
+/*
+ * How many host pages before it a mapping may begin, where a shorter one has its start: two
+ * pieces of one request can begin in one host page, and the request would be tried for ever.
+ * Four pages of 4 KiB can; the pages before may have starts of their own.
+ */
+#define NAIVE_BACK	15
 
 struct naive_map {
 	struct hlist_node by_gpa;
@@ -116,37 +124,55 @@ static dma_addr_t naive_map(phys_addr_t phys, size_t size)
 	struct naive *n = naive;
 	struct naive_map *m;
 	unsigned long flags;
+	unsigned int back;
 
-	if (len > U32_MAX)
+	if (len > U32_MAX - NAIVE_BACK * NAIVE_PAGE)
 		return dma;
 	spin_lock_irqsave(&n->lock, flags);
-	hash_for_each_possible(n->by_gpa, m, by_gpa, gpa / NAIVE_PAGE)
-		if (m->gpa == gpa)
+	for (back = 0; back <= NAIVE_BACK; back++) {
+		hash_for_each_possible(n->by_gpa, m, by_gpa, gpa / NAIVE_PAGE)
+			if (m->gpa == gpa)
+				break;
+		if (!m || m->len >= len)
 			break;
-	if (!m)
-		m = naive_new(n, gpa, len);
-	else if (m->len >= len)
-		m->refs++;
-	else
+		gpa -= NAIVE_PAGE;
+		len += NAIVE_PAGE;
+	}
+	if (back > NAIVE_BACK)
 		m = NULL;
+	else if (!m)
+		m = naive_new(n, gpa, len);
+	else
+		m->refs++;
 	if (m)
 		dma = m->dma + (phys - gpa);
 	spin_unlock_irqrestore(&n->lock, flags);
 	return dma;
 }
 
-static void naive_unmap(dma_addr_t dma)
+static struct naive_map *naive_find(struct naive *n, dma_addr_t dma)
 {
 	u64 start = round_down(dma, NAIVE_PAGE);
+	struct naive_map *m;
+	unsigned int back;
+
+	/* Mappings do not overlap, so there is one that holds it. */
+	for (back = 0; back <= NAIVE_BACK; back++, start -= NAIVE_PAGE)
+		hash_for_each_possible(n->by_dma, m, by_dma, start / NAIVE_PAGE)
+			if (m->dma == start && dma - start < m->len)
+				return m;
+	return NULL;
+}
+
+static void naive_unmap(dma_addr_t dma)
+{
 	struct apple_dma_pci_unmap_req *req;
 	struct naive *n = naive;
 	struct naive_map *m;
 	unsigned long flags;
 
 	spin_lock_irqsave(&n->lock, flags);
-	hash_for_each_possible(n->by_dma, m, by_dma, start / NAIVE_PAGE)
-		if (m->dma == start)
-			break;
+	m = naive_find(n, dma);
 	if (WARN_ON(!m) || --m->refs)
 		goto out;
 

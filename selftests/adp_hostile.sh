@@ -40,6 +40,7 @@ tell() {
 	dmesg -c >$LOG
 	wrong=$((wrong + $(grep -c "case failed: soak\|case failed: sg_check" $LOG)))
 	told=$((told + $(grep -c "apple_dma_pci $COMPANION.*every mapping fails from now on" $LOG)))
+	short=$((short + $(grep -c "apple_dma_pci $COMPANION.*no memory\|soak: no memory" $LOG)))
 }
 
 dmesg -c >/dev/null
@@ -49,6 +50,7 @@ served=0
 broken=0
 wrong=0
 told=0
+short=0
 while [ $host -lt "$ADP_HOSTS" ]; do
 	[ $((host % 20)) -ne 0 ] || tell
 	host=$((host + 1))
@@ -84,6 +86,8 @@ adp_figure hostile_hosts $host
 ktap_print_msg "$host hosts: $refused were refused, $served had a driver served, $broken were given up"
 
 adp_is "nothing led elsewhere" $wrong -eq 0
+# What a host does not unmap is not used again, a quarter of a MiB each time.
+adp_is "there was memory for all of them" $short -eq 0
 adp_is "many a host was served" $served -ge $((host / 10))
 adp_is "some were refused" $refused -ge 1
 adp_is "some were given up" $broken -ge 1

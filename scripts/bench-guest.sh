@@ -169,12 +169,14 @@ bench_nvme() {
 
 # bench_fio JOBS ADDRESS TWIN: run fio on the jobs of a file, with MANAGED and TWIN replaced; a line for each.
 bench_fio() {
-	local managed twin
+	local managed twin rc=0
 	managed=$(bench_nvme "$2")
 	twin=$(bench_nvme "$3")
 	sed "s#=MANAGED#=$managed#; s#=TWIN#=$twin#" "$1" >/tmp/jobs
-	fio --output-format=terse --terse-version=3 /tmp/jobs >/tmp/fio || fail "fio: $(tail -n 1 /tmp/fio)"
-	sed 's/^/fio /' /tmp/fio
+	fio --output-format=terse --terse-version=3 /tmp/jobs >/tmp/fio 2>&1 || rc=$?
+	# What is wrong it says in lines that begin with its name, among the others.
+	[ $rc -eq 0 ] || fail "$(grep -m 1 '^fio: ' /tmp/fio || echo "fio ended with status $rc")"
+	sed -n 's/^3;/fio 3;/p' /tmp/fio
 }
 
 # bench_end ADDRESS...: let go of the devices, so that the last counters are told.

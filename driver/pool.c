@@ -329,7 +329,8 @@ static bool adp_pool_grow(struct adp_pool *pool, gfp_t gfp)
 static struct adp_chunk *adp_solo_nudge(struct adp_pool *pool, size_t whole,
 					u64 align, gfp_t gfp)
 {
-	void *cpu = alloc_pages_exact(ADP_COHERENT_ALIGN_MAX, gfp | __GFP_NOWARN);
+	void *cpu = alloc_pages_exact(ADP_COHERENT_ALIGN_MAX,
+				      gfp | __GFP_NORETRY | __GFP_NOWARN);
 	struct adp_window **spacer, *w;
 	struct adp_chunk *chunk = NULL;
 	unsigned int nr = 0, tries = 0;

@@ -88,7 +88,8 @@ ktap_print_msg "$host hosts: $refused were refused, $served had a driver served,
 adp_is "nothing led elsewhere" $wrong -eq 0
 # What a host does not unmap is not used again, a quarter of a MiB each time.
 adp_is "there was memory for all of them" $short -eq 0
-adp_is "many a host was served" $served -ge $((host / 10))
+# What one host has not unmapped the next one is asked to, and most fail at that.
+adp_is "many a host was served" $served -ge $((host / 50))
 adp_is "some were refused" $refused -ge 1
 adp_is "some were given up" $broken -ge 1
 adp_is "and each of these said why" $told -ge $broken

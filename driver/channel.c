@@ -441,14 +441,18 @@ int adp_channel_learn(struct adp_channel *ch)
 	err = adp_channel_sync(ch);
 	if (err)
 		goto leak;
-	if (adp_channel_unmap_result(ch, 0, res.id, res.dma_len))
+	if (adp_channel_unmap_result(ch, 0, res.id, res.dma_len)) {
+		/* To refuse is a host's right, to answer nonsense is not. */
+		err = ch->broken ? -EPROTO : 0;
 		goto leak;
+	}
 out:
 	ch->up = !err;
 	free_pages_exact(scratch, ADP_HOST_PAGE);
 	return err;
 leak:
 	/* The device may still reach it. */
+	ch->up = !err;
 	ch->stats->quarantined++;
 	return err;
 }

@@ -23,9 +23,9 @@ run=$ADP_DEBUGFS/adp_test/$EDU/run
 
 # A case whose verdict may be gone with the driver; the log has it if it is bad.
 attempt() {
+	mapped=
 	[ -e "$run" ] || return
 	adp_sysfs "$run" "$*"
-	mapped=
 	while read -r line; do
 		case $line in
 		'# FAIL'*) echo "# $line" ;;
@@ -88,8 +88,7 @@ ktap_print_msg "$host hosts: $refused were refused, $served had a driver served,
 adp_is "nothing led elsewhere" $wrong -eq 0
 # What a host does not unmap is not used again, a quarter of a MiB each time.
 adp_is "there was memory for all of them" $short -eq 0
-# What one host has not unmapped the next one is asked to, and most fail at that.
-adp_is "many a host was served" $served -ge $((host / 50))
+adp_is "many a host was served" $served -ge $((host / 10))
 adp_is "some were refused" $refused -ge 1
 adp_is "some were given up" $broken -ge 1
 adp_is "and each of these said why" $told -ge $broken

@@ -830,6 +830,13 @@ def complaints(guest, result, counters=True, qemu_status=0, allow=()):
     return found
 
 
+def after(console, line, count=30):
+    """What the console has after a line: where a kernel broke, and by what way it came there."""
+    lines = [text.strip() for text in console.splitlines()]
+    first = lines.index(line) + 1 if line in lines else len(lines)
+    return lines[first:first + count]
+
+
 def host(*args):
     """A tool's output and status, both of which matter."""
     env = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}

@@ -2,6 +2,8 @@
 """What Sphinx has to know to make a book of these pages: make docs."""
 
 project = "apple_dma_pci"
+# Part of another page.
+exclude_patterns = ["benchmarks-table.rst"]
 html_theme = "alabaster"
 html_theme_options = {"nosidebar": True}
 html_show_copyright = False

@@ -65,7 +65,8 @@ for round in 1 2; do
 	ktap_test_result "the function is no master ($round)" eval "! adp_is_master $FUNCTION"
 	adp_is "the books are kept ($round)" "$(adp_stat "$COMPANION" live_mappings)" -ge 1
 	adp_sysfs "/sys/bus/pci/drivers/$driver/bind" "$FUNCTION"
-	adp_is "its driver does not start ($round)" "$(adp_driver "$FUNCTION")" = ""
+	# nvme of Linux 6.1 finds out in the background, and then lets go.
+	ktap_test_result "its driver does not start ($round)" adp_until adp_driver_is "$FUNCTION" ""
 
 	# As it is: not even the registers can be read.
 	echo "$COMPANION" >/sys/bus/pci/drivers/apple_dma_pci/unbind

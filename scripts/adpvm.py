@@ -830,7 +830,7 @@ def complaints(guest, result, counters=True, qemu_status=0, allow=()):
     return found
 
 
-def after(console, line, count=30):
+def after(console, line, count=60):
     """What the console has after a line: where a kernel broke, and by what way it came there."""
     lines = [text.strip() for text in console.splitlines()]
     first = lines.index(line) + 1 if line in lines else len(lines)

@@ -67,6 +67,8 @@ for round in 1 2; do
 	adp_sysfs "/sys/bus/pci/drivers/$driver/bind" "$FUNCTION"
 	# nvme of Linux 6.1 finds out in the background, and then lets go.
 	ktap_test_result "its driver does not start ($round)" adp_until adp_driver_is "$FUNCTION" ""
+	adp_is "it was refused all DMA ($round)" \
+		"$(adp_log | grep -c "$FUNCTION: .*gets no DMA: its companion's host does not work")" -ge 1
 
 	# As it is: not even the registers can be read.
 	echo "$COMPANION" >/sys/bus/pci/drivers/apple_dma_pci/unbind

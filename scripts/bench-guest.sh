@@ -167,16 +167,27 @@ bench_nvme() {
 	fail "the drive $1 did not appear"
 }
 
-# bench_fio JOBS ADDRESS TWIN: run fio on the jobs of a file, with MANAGED and TWIN replaced; a line for each.
+# bench_fio LABEL N SECONDS ADDRESS TWIN ARGUMENTS...: one fio on both drives, which take turns of N requests,
+# the twin first; a line for each turn.
 bench_fio() {
-	local managed twin rc=0
-	managed=$(bench_nvme "$2")
-	twin=$(bench_nvme "$3")
-	sed "s#=MANAGED#=$managed#; s#=TWIN#=$twin#" "$1" >/tmp/jobs
-	fio --output-format=terse --terse-version=3 /tmp/jobs >/tmp/fio 2>&1 || rc=$?
+	local label=$1 n=$2 seconds=$3 managed twin rc=0
+	managed=$(bench_nvme "$4")
+	twin=$(bench_nvme "$5")
+	shift 5
+	# Its log has a line for each request, in milliseconds since the beginning and nanoseconds that it took.
+	fio --name="$label" --filename="$twin:$managed" --file_service_type=roundrobin:"$n" --direct=1 \
+		--ioengine=libaio --time_based --runtime="$seconds" --write_lat_log="/tmp/$label" "$@" >/tmp/fio 2>&1 || rc=$?
 	# What is wrong it says in lines that begin with its name, among the others.
 	[ $rc -eq 0 ] || fail "$(grep -m 1 '^fio: ' /tmp/fio || echo "fio ended with status $rc")"
-	sed -n 's/^3;/fio 3;/p' /tmp/fio
+	awk -F, -v label="$label" -v n="$n" '
+		{ sum += $2 }
+		NR % n == 0 {
+			run = NR / n - 1
+			printf "bench %s %d ms %d\nbench %s %d latency %d\n", label, run, $1 - before, label, run, sum / n
+			before = $1
+			sum = 0
+		}' "/tmp/${label}_lat.1.log"
+	rm -f "/tmp/$label"_*.log
 }
 
 # bench_end ADDRESS...: let go of the devices, so that the last counters are told.

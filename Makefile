@@ -28,7 +28,7 @@ help:
 	@echo '  make demo            an NVMe drive at work behind the module, verified'
 	@echo '                       (ARCH=arm64 or x86_64, KERNEL=6.1, 6.12, 6.12-16k, newest, newest-16k)'
 	@echo '  make check           all tests; TESTS="glob ..." only the VM tests of these names; ALL=1: each VM test'
-	@echo '                       on all of its kernels, not on one of them, and ten boots of the Debian, not three'
+	@echo '                       on all of its kernels, not on one of them, and ten boots in a row of the Debian, not one'
 	@echo '  make matrix          build, boot and test with every kernel that can be had (KERNELS="glob ...": *-rt-*, 7.?-arm64)'
 	@echo '  make check-install   make the packages, install, upgrade and remove them, also in fresh Debians, in guests'
 	@echo '  make check-debug     the tests under kernels with KASAN, lockdep, KCSAN and more (TESTS="glob ...", ARCH=, HOSTS=10000)'

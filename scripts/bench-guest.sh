@@ -174,9 +174,11 @@ bench_fio() {
 	managed=$(bench_nvme "$4")
 	twin=$(bench_nvme "$5")
 	shift 5
-	# Its log has a line for each request, in milliseconds since the beginning and nanoseconds that it took.
+	# A pause between turns, of a microsecond, as fio waits for all that is in flight before one: the requests
+	# of one drive do not pass for the other's. Its log has a line for each request, in milliseconds since the
+	# beginning and nanoseconds that it took.
 	fio --name="$label" --filename="$twin:$managed" --file_service_type=roundrobin:"$n" --direct=1 \
-		--ioengine=libaio --time_based --runtime="$seconds" --write_lat_log="/tmp/$label" "$@" >/tmp/fio 2>&1 || rc=$?
+		--thinktime=1 --thinktime_blocks="$n" --thinktime_blocks_type=issue --ioengine=libaio --time_based --runtime="$seconds" --write_lat_log="/tmp/$label" "$@" >/tmp/fio 2>&1 || rc=$?
 	# What is wrong it says in lines that begin with its name, among the others.
 	[ $rc -eq 0 ] || fail "$(grep -m 1 '^fio: ' /tmp/fio || echo "fio ended with status $rc")"
 	awk -F, -v label="$label" -v n="$n" '

@@ -314,6 +314,12 @@ apt-get clean
 dpkg-query -W -f "\${Package} \${Version} \${Architecture}\n" >/packages
 rm /var/cache/configure'
 
+# debian_packages ROOT: what is installed in a root directory of the machine's own architecture.
+debian_packages() {
+	# shellcheck disable=SC2016 # dpkg-query's own variables
+	as_root chroot "$1" dpkg-query -W -f '${Package} ${Version} ${Architecture}\n'
+}
+
 # debian_image ROOT IMAGE SIZE: a file system with the label adp-root of a root directory, which is
 # gone then.
 debian_image() {

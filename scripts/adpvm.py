@@ -151,6 +151,7 @@ class Result:
     qemu_status: int = None
     timed_out: bool = False
     seconds: float = 0
+    cpu_seconds: float = 0      # that QEMU has used
     device: dict = dataclasses.field(default_factory=dict)      # PCI address: counters read over QMP
     driver: dict = dataclasses.field(default_factory=dict)      # PCI address: totals that the module printed
     trouble: list = dataclasses.field(default_factory=list)     # lines of the console
@@ -651,6 +652,16 @@ def kept_waiting(process):
     return longest / 1e9
 
 
+def cpu_seconds(process):
+    """What a process has used of CPUs, all of its threads together; 0 if it is gone."""
+    try:
+        with open(f"/proc/{process.pid}/stat", encoding="ascii") as f:
+            fields = f.read().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def watch(process, work, guest, host, result):
     """Follow a running QEMU to its end; the counters are read while it lingers.
 
@@ -665,6 +676,7 @@ def watch(process, work, guest, host, result):
                 result.timed_out = True
                 return
         time.sleep(0.05)
+        result.cpu_seconds = max(result.cpu_seconds, cpu_seconds(process))
         if qmp is None:
             try:
                 qmp = Qmp(f"{work}/qmp")

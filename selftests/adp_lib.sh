@@ -15,6 +15,8 @@ ADP_DEBUGFS=/sys/kernel/debug
 ADP_STATE=$ADP_DEBUGFS/apple_dma_pci
 ADP_COMPANION_ID=0x1b36:0x0015
 ADP_EDU_ID=0x1234:0x11e8
+ADP_NEWLINE='
+'
 
 adp_skip() {
 	ktap_skip_all "$*"
@@ -47,16 +49,22 @@ adp_load() {
 	modprobe "$adp_module" "$@"
 }
 
+# The first line of file $1, by the shell itself; false if there is none.
+adp_first_line() {
+	{ read -r adp_value <"$1" && echo "$adp_value"; } 2>/dev/null
+}
+
 # The ID of a function as VENDOR:DEVICE.
 adp_id() {
-	echo "$(cat "$ADP_PCI/$1/vendor"):$(cat "$ADP_PCI/$1/device")"
+	echo "$(adp_first_line "$ADP_PCI/$1/vendor"):$(adp_first_line "$ADP_PCI/$1/device")"
 }
 
 # All functions with the ID $1.
 adp_functions() {
 	for adp_dir in "$ADP_PCI"/*; do
+		{ read -r adp_vendor <"$adp_dir/vendor" && read -r adp_device <"$adp_dir/device"; } 2>/dev/null || continue
 		adp_bdf=${adp_dir##*/}
-		[ "$(adp_id "$adp_bdf")" != "$1" ] || echo "$adp_bdf"
+		[ "$adp_vendor:$adp_device" != "$1" ] || echo "$adp_bdf"
 	done
 }
 
@@ -66,24 +74,28 @@ adp_companions() {
 
 # The driver of function $1, or nothing.
 adp_driver() {
-	[ ! -e "$ADP_PCI/$1/driver" ] ||
-		basename "$(readlink -f "$ADP_PCI/$1/driver")"
+	(cd -P "$ADP_PCI/$1/driver" 2>/dev/null && echo "${PWD##*/}") || :
 }
 
 # What the companion $1 says about $2: state, layout, managed.
 adp_about() {
-	cat "$ADP_STATE/$1/$2" 2>/dev/null
+	adp_first_line "$ADP_STATE/$1/$2"
 }
 
 # The attribute $2 of companion $1: mode, copy.
 adp_setting() {
-	cat "$ADP_PCI/$1/apple_dma_pci/$2" 2>/dev/null
+	adp_first_line "$ADP_PCI/$1/apple_dma_pci/$2"
 }
 
 # The counter $2 of companion $1.
 adp_stat() {
-	awk -v name="$2" '$1 == name { print $2; found = 1 } END { exit !found }' \
-		"$ADP_STATE/$1/stats"
+	while read -r adp_key adp_value; do
+		if [ "$adp_key" = "$2" ]; then
+			echo "$adp_value"
+			return 0
+		fi
+	done <"$ADP_STATE/$1/stats"
+	return 1
 }
 
 # Sees to it that our module is there and has a companion to work with.
@@ -138,15 +150,20 @@ adp_need_drive() {
 }
 
 # Runs the case $*; its last line of output decides: 0, 1, or KSFT_SKIP.
-# What it said is in $RESULT.
+# What it said is in $RESULT. Some tests run thousands, and a process takes longer than most
+# cases, so there is none.
 adp_run() {
 	RESULT=
 	if ! echo "$*" >"$ADP_DEBUGFS/adp_test/$EDU/run"; then
 		ktap_print_msg "there is no case '$*'"
 		return "$KSFT_FAIL"
 	fi
-	RESULT=$(cat "$ADP_DEBUGFS/adp_test/$EDU/result")
-	case $(echo "$RESULT" | tail -n 1) in
+	adp_line=
+	while IFS= read -r adp_next; do
+		adp_line=$adp_next
+		RESULT=$RESULT${RESULT:+$ADP_NEWLINE}$adp_line
+	done <"$ADP_DEBUGFS/adp_test/$EDU/result"
+	case $adp_line in
 	"ok "*) return 0 ;;
 	"skip "*) return "$KSFT_SKIP" ;;
 	esac
@@ -157,7 +174,15 @@ adp_run() {
 
 # The number behind "$1=" in the last result.
 adp_fact() {
-	echo "$RESULT" | sed -n "s/^$1=//p" | tail -n 1
+	adp_found=
+	while IFS= read -r adp_line; do
+		case $adp_line in
+		"$1="*) adp_found=${adp_line#*=} ;;
+		esac
+	done <<-END
+	$RESULT
+	END
+	echo "$adp_found"
 }
 
 # adp_verdict STATUS DESCRIPTION: reports what adp_run returned.
@@ -197,7 +222,7 @@ adp_is() {
 
 # Remembers where the kernel's log ends now.
 adp_log_mark() {
-	ADP_MARK="adp_test: mark $$ $(cat /proc/uptime)"
+	ADP_MARK="adp_test: mark $$ $(adp_first_line /proc/uptime)"
 	echo "$ADP_MARK" >/dev/kmsg
 }
 

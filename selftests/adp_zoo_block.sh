@@ -41,7 +41,7 @@ fio_phase() {
 fio_jobs() {
 	printf '%s\n' '[global]' ioengine=libaio direct=1 verify=crc32c verify_fatal=1 thread allow_mounted_write=1
 	fio_phase large "rw=write iodepth=4 offset=${half}m size=${mib}m bssplit=$sector/15:4k/20:60k/20:512k/20:4m/25"
-	fio_phase small "rw=randwrite iodepth=16 offset=${half}m bs=$sector size=256k numjobs=2 offset_increment=1m"
+	fio_phase small "rw=randwrite iodepth=16 offset=${half}m bs=$sector size=128k numjobs=2 offset_increment=1m"
 	[ -z "$ADP_POLL" ] || fio_phase poll "rw=randwrite ioengine=pvsync2 hipri=1 offset=${half}m bs=4k size=1m"
 	fio_phase files "rw=randwrite iodepth=8 bs=16k size=$((mib * 256))k fallocate=none"
 }
@@ -89,8 +89,9 @@ adp_copied() {
 	cp /tmp/random /tmp/m/copy && cp /tmp/random /tmp/t/copy
 }
 
+# busybox's cmp takes three times as long.
 adp_same() {
-	cmp /tmp/random /tmp/m/copy && cmp /tmp/random /tmp/t/copy
+	[ "$(md5sum </tmp/m/copy)" = "$sum" ] && [ "$(md5sum </tmp/t/copy)" = "$sum" ]
 }
 
 adp_work() {
@@ -123,4 +124,5 @@ adp_work() {
 
 mkdir -p /tmp/m /tmp/t
 dd if=/dev/urandom of=/tmp/random bs=64k count=$((mib * 16)) 2>/dev/null
+sum=$(md5sum </tmp/random)
 adp_zoo adp_work adp_bytes_moved

@@ -5,7 +5,8 @@
 # requests of 512 bytes to 4 MiB, then small ones on all CPUs, then files.
 #
 # ADP_ZOO: the PCI driver. ADP_QUEUES: the drive has so many queues at least. ADP_POLL: poll it,
-# too. ADP_DISCARD: it must be able to discard. ADP_MIB: the size of what is written.
+# too. ADP_DISCARD: it must be able to discard. ADP_MIB: the size of what is written. ADP_SMALL: the
+# same for small requests.
 
 # Most functions are called by name.
 # shellcheck disable=SC2317
@@ -41,7 +42,7 @@ fio_phase() {
 fio_jobs() {
 	printf '%s\n' '[global]' ioengine=libaio direct=1 verify=crc32c verify_fatal=1 thread allow_mounted_write=1
 	fio_phase large "rw=write iodepth=4 offset=${half}m size=${mib}m bssplit=$sector/15:4k/20:60k/20:512k/20:4m/25"
-	fio_phase small "rw=randwrite iodepth=16 offset=${half}m bs=$sector size=128k numjobs=2 offset_increment=1m"
+	fio_phase small "rw=randwrite iodepth=16 offset=${half}m bs=$sector size=${ADP_SMALL:-128k} numjobs=2 offset_increment=1m"
 	[ -z "$ADP_POLL" ] || fio_phase poll "rw=randwrite ioengine=pvsync2 hipri=1 offset=${half}m bs=4k size=1m"
 	fio_phase files "rw=randwrite iodepth=8 bs=16k size=$((mib * 256))k fallocate=none"
 }

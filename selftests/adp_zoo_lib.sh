@@ -10,7 +10,7 @@
 # ADP_COHERENT: 1 for a driver that maps nothing, and has only coherent memory.
 # ADP_KEEPS: 1 for a driver that maps when it is bound, and keeps that.
 # ADP_LEAVES: 1 for a driver that is known to leave some of its mappings when it goes; our module
-# takes them away and says so. ADP_MODES: the modes, the first one being that in which the driver runs already.
+# takes them away and says so. ADP_MODES: the modes, one after the other. ADP_BRIEF: only this one.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -72,10 +72,14 @@ adp_zoo_restart() {
 # adp_zoo WORK BYTES: in each mode the function WORK does, with its name as argument; BYTES
 # prints how much the managed function has moved.
 adp_zoo() {
-	adp_first=1
-	for mode in ${ADP_MODES:-lazy strict}; do
-		[ $adp_first -eq 1 ] || adp_zoo_restart "$mode"
-		adp_first=0
+	adp_runs=1
+	for mode in ${ADP_BRIEF:-${ADP_MODES:-lazy strict}}; do
+		if [ $adp_runs -eq 1 ] && [ "$(adp_setting "$COMPANION" mode)" != "$mode" ]; then
+			adp_zoo_stop "before $mode"
+			adp_runs=0
+		fi
+		[ $adp_runs -eq 1 ] || adp_zoo_restart "$mode"
+		adp_runs=0
 		adp_is "$mode: so it is" "$(adp_setting "$COMPANION" mode)" = "$mode"
 		# shellcheck disable=SC2046
 		set -- "$1" "$2" $(adp_zoo_counts)

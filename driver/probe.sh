@@ -78,6 +78,9 @@ have()
 probe unaligned-header '#if !__has_include(<linux/unaligned.h>)
 #error
 #endif'
+probe iommu-dma '#ifndef CONFIG_IOMMU_DMA
+#error
+#endif'
 flag dma_iommu
 flag dma_skip_sync
 member device dma_ops
@@ -124,7 +127,7 @@ if found flag-dma_iommu; then
 	have DEV_DMA_IOMMU
 elif found declared-dev_clear_dma_iommu; then
 	have DEV_CLEAR_DMA_IOMMU
-elif found declared-use_dma_iommu; then
+elif found iommu-dma && found declared-use_dma_iommu; then
 	die "a device has a flag for the kernel's own IOMMU layer, and no known way to clear it: unknown kernel"
 fi
 

@@ -718,13 +718,15 @@ def judge(guest, result):
 
 
 def compare(device, driver):
-    """Differences between the device's counters and the module's; none is well."""
+    """Differences between the device's counters and the module's; none is well. Who was told lies is not asked."""
     pairs = [("doorbells", "doorbells"), ("map-entries", "map_entries"), ("unmap-entries", "unmap_entries"),
              ("live-mappings", "live_mappings"), ("live-bytes", "live_bytes"),
              ("peak-mappings", "peak_mappings"), ("peak-bytes", "peak_bytes")]
     found = []
     for address in sorted(device.keys() | driver.keys()):
         dev, drv = device.get(address, {}), driver.get(address, {})
+        if dev.get("hostile-guests"):
+            continue
         for d, g in pairs:
             if dev.get(d, 0) != drv.get(g, 0):
                 found.append(f"{address}: {d} is {dev.get(d, 0)} for the device, {drv.get(g, 0)} for the module")

@@ -3,7 +3,8 @@
 #
 # A host whose answers may be wrong anywhere, another one each time the companion is
 # bound: what is mapped leads where it should, or nothing is mapped. ADP_HOSTS: how many
-# of them; nothing else says that the host is a bad one. It clears the kernel's log.
+# of them; nothing else says that the host is a bad one. ADP_PICK: the companion and the edu
+# device are the ADP_PICKth. It clears the kernel's log.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -11,8 +12,8 @@ adp_start
 [ -n "$ADP_HOSTS" ] || adp_skip "ADP_HOSTS says no number, so the host is a good one"
 adp_need_module
 adp_loaded adp_test || adp_load adp_test || adp_skip "adp_test cannot be loaded"
-COMPANION=$(adp_companions | head -n 1)
-EDU=$(adp_functions $ADP_EDU_ID | head -n 1)
+COMPANION=$(adp_companions | sed -n "${ADP_PICK:-1}p")
+EDU=$(adp_functions $ADP_EDU_ID | sed -n "${ADP_PICK:-1}p")
 [ -n "$EDU" ] || adp_skip "no edu device, whose DMA engine the test uses"
 ours=/sys/bus/pci/drivers/apple_dma_pci
 theirs=/sys/bus/pci/drivers/adp_test

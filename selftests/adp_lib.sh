@@ -117,19 +117,22 @@ adp_need_unload() {
 	done
 }
 
-# Picks a managed edu device, the ADP_PICKth: $EDU, and its companion, $COMPANION.
+# Picks a managed edu device that has its driver, of ADP_PICK the ADP_PICKth of all: $EDU, and its
+# companion, $COMPANION.
 adp_need_edu() {
 	adp_need_module
 	[ -n "$(adp_functions $ADP_EDU_ID)" ] ||
 		adp_skip "no edu device, whose DMA engine the test uses"
 	adp_loaded adp_test || adp_load adp_test ||
 		adp_skip "adp_test cannot be loaded"
-	adp_left=${ADP_PICK:-1}
+	adp_left=$ADP_PICK
 	for COMPANION in $(adp_companions); do
 		EDU=$(adp_about "$COMPANION" managed)
-		[ -d "$ADP_DEBUGFS/adp_test/$EDU" ] || continue
+		[ -n "$EDU" ] || continue
+		[ "$(adp_id "$EDU")" = "$ADP_EDU_ID" ] || continue
 		adp_left=$((adp_left - 1))
-		[ $adp_left -gt 0 ] || return 0
+		[ -z "$ADP_PICK" ] || [ $adp_left -eq 0 ] || continue
+		[ ! -d "$ADP_DEBUGFS/adp_test/$EDU" ] || return 0
 	done
 	adp_skip "no managed edu device with its driver"
 }

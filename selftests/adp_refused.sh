@@ -4,8 +4,9 @@
 # A companion, or its function, that cannot be served. ADP_REFUSED is a regular
 # expression for what the message must say was found; ADP_FUNCTION the function
 # that stays without a driver, if there is one. ADP_ALONE=1: the companion is
-# another device with the same ID, so no function is touched. Loads and unloads
-# our module.
+# another device with the same ID, so no function is touched. ADP_PICK: the
+# companion is the ADP_PICKth, and the function that edu device. Loads and
+# unloads our module.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -14,8 +15,8 @@ adp_start
 [ -n "$(adp_companions)" ] || adp_skip "no apple-dma-pci function"
 adp_need_unload
 ! adp_loaded apple_dma_pci || rmmod apple_dma_pci
-companion=$(adp_companions | head -n 1)
-managed=${ADP_FUNCTION:-$(adp_functions $ADP_EDU_ID | head -n 1)}
+companion=$(adp_companions | sed -n "${ADP_PICK:-1}p")
+managed=${ADP_FUNCTION:-$(adp_functions $ADP_EDU_ID | sed -n "${ADP_PICK:-1}p")}
 
 adp_log_mark
 ktap_test_result "the module loads all the same" adp_load apple_dma_pci
@@ -36,7 +37,7 @@ if [ -n "$managed" ] && [ -z "$ADP_ALONE" ]; then
 	echo "$managed" 2>/dev/null >/sys/bus/pci/drivers/adp_test/bind
 	adp_is "nor by hand" "$(adp_driver "$managed")" = ""
 	# The message was said when the module was loaded, or is said now.
-	adp_is "nothing is said over and over" "$(adp_log | grep -c "apple_dma_pci")" -le 4
+	adp_is "nothing is said over and over" "$(adp_log | grep "apple_dma_pci" | grep -cE "$companion|$managed")" -le 4
 	rmmod adp_test
 fi
 if [ -e "$ADP_STATE/$companion/stats" ]; then

@@ -354,6 +354,8 @@ class Qmp:
 
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
+        # Who does not answer for so long hangs, and whoever asks has an end to see to.
+        self.sock.settimeout(60)
         self.sock.connect(path)
         self.file = self.sock.makefile("rw")
         self.events = []
@@ -410,6 +412,7 @@ class Host:
     def __init__(self, guest, work):
         self.guest = guest
         self.work = work
+        self.begun = time.monotonic()
         self.path = f"{work}/out"
         self.seen = 0           # bytes of the output
         self.events = []        # that nobody has waited for
@@ -425,7 +428,13 @@ class Host:
         if self.answers is not None:
             os.close(self.answers)
 
+    def note(self, what):
+        """For who wonders what a guest has waited for."""
+        with open(f"{self.work}/host", "a", encoding="utf-8") as f:
+            f.write(f"{time.monotonic() - self.begun:.2f} {what}\n")
+
     def answer(self, verdict, what):
+        self.note(f"{verdict} {what}")
         os.write(self.answers, f"{verdict} {what}\n".encode())
 
     def execute(self, qmp, command, arguments):
@@ -438,6 +447,7 @@ class Host:
         if not found:
             return
         when, event, command, arguments = found.groups()
+        self.note(line)
         try:
             arguments = json.loads((arguments or "{}").replace("@WORK@", self.work))
             if when == "wait":
@@ -468,6 +478,7 @@ class Host:
         # Events before requests: `after` is about those to come.
         come, qmp.events = qmp.events, []
         for event in come:
+            self.note(json.dumps(event))
             self.events.append(event)
             for armed in [a for a in self.armed if a[0] == event["event"]]:
                 self.armed.remove(armed)
@@ -676,13 +687,15 @@ def watch(process, work, guest, host, result):
         if time.monotonic() > begun + guest.timeout:
             if time.monotonic() > begun + min(guest.timeout + kept_waiting(process), 3 * guest.timeout):
                 result.timed_out = True
+                with open(f"{work}/registers", "w", encoding="utf-8") as f, contextlib.suppress(Error, OSError, EOFError):
+                    f.write(qmp("human-monitor-command", **{"command-line": "info registers -a"}) if qmp else "")
                 return
         time.sleep(0.05)
         result.cpu_seconds = max(result.cpu_seconds, cpu_seconds(process))
         if qmp is None:
             try:
                 qmp = Qmp(f"{work}/qmp")
-            except (FileNotFoundError, ConnectionError, EOFError):
+            except (FileNotFoundError, ConnectionError, EOFError, TimeoutError):
                 qmp = None
             continue
         try:
@@ -692,6 +705,8 @@ def watch(process, work, guest, host, result):
                 process.wait(10)
             else:
                 host.serve(qmp, result)
+        except TimeoutError:
+            qmp = None
         except (EOFError, ConnectionError, subprocess.TimeoutExpired):
             pass
 
@@ -799,7 +814,7 @@ def run(guest, keep=None):
     begun = time.monotonic()
     process = host = None
     try:
-        for name in ("console", "out", "in", "qmp", "stderr"):
+        for name in ("console", "out", "in", "qmp", "stderr", "host", "registers"):
             if os.path.exists(f"{work}/{name}"):
                 os.unlink(f"{work}/{name}")
         host = Host(guest, work)

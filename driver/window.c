@@ -781,6 +781,15 @@ static bool adp_start_evict(struct adp_windows *ws, u32 page)
 	return true;
 }
 
+/* The first of @n starts, from @page on, that only an idle window takes, or 0. */
+static u32 adp_start_regain(struct adp_windows *ws, u32 page, unsigned int n)
+{
+	for (; n; n--, page++)
+		if (adp_start_evict(ws, page))
+			return page;
+	return 0;
+}
+
 static void adp_window_wish(struct adp_window *w, unsigned int order)
 {
 	if (order) {
@@ -907,7 +916,7 @@ static struct adp_window *adp_window_start(struct adp_windows *ws, u64 start,
  *
  * Context: any; the caller holds the lock, and sends @txn before it lets go.
  * Return: the window; ERR_PTR(-EFAULT) if the host pages are not all RAM;
- * ERR_PTR(-EEXIST) if every start that could serve is taken; ERR_PTR(-EIO) if
+ * ERR_PTR(-EEXIST) if every start that could serve is in use; ERR_PTR(-EIO) if
  * the channel is broken; ERR_PTR(-EAGAIN) if the companion sleeps;
  * ERR_PTR(-ENOSPC) if there are too many windows; ERR_PTR(-ENOMEM).
  */
@@ -968,8 +977,13 @@ struct adp_window *__adp_window_get(struct adp_windows *ws, struct adp_txn *txn,
 			return w;
 		}
 		if (first - ram.start < ADP_HOST_PAGE ||
-		    tries == ADP_START_TRIES)
-			return ERR_PTR(-EEXIST);
+		    tries == ADP_START_TRIES) {
+			first = (u64)adp_start_regain(ws, first >> ADP_SHIFT,
+						      tries + 1) << ADP_SHIFT;
+			if (!first)
+				return ERR_PTR(-EEXIST);
+			break;
+		}
 		first -= ADP_HOST_PAGE;
 	}
 

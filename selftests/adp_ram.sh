@@ -25,5 +25,6 @@ fi
 adp_case "one mapping of 1 MiB" big len=0x100000
 adp_case "one mapping of 4 MiB" big len=0x400000
 adp_case "one mapping of 64 MiB" big len=0x4000000
+adp_case "the start of a range, which idle windows take" starts
 adp_case "the ends once more" ram
 ktap_finished

@@ -254,6 +254,14 @@ void adp_fill(void *buf, size_t len, u64 seed, u64 pos)
 			   (8 * ((pos + i) & 7));
 		size_t n = min_t(size_t, len - i, 8 - ((pos + i) & 7));
 
+		/* Bytes one by one take most of the time where KASAN looks at each. */
+		if (n == 8) {
+			__le64 whole = cpu_to_le64(word);
+
+			memcpy(p + i, &whole, 8);
+			i += 8;
+			continue;
+		}
 		while (n--) {
 			p[i++] = word;
 			word >>= 8;
@@ -271,7 +279,15 @@ bool adp_same(const void *buf, size_t len, u64 seed, u64 pos, size_t *where)
 		u64 word = adp_mix(seed ^ ((pos + i) >> 3)) >>
 			   (8 * ((pos + i) & 7));
 		size_t n = min_t(size_t, len - i, 8 - ((pos + i) & 7));
+		__le64 whole;
 
+		if (n == 8) {
+			memcpy(&whole, p + i, 8);
+			if (le64_to_cpu(whole) == word) {
+				i += 8;
+				continue;
+			}
+		}
 		for (; n--; i++, word >>= 8) {
 			if (p[i] == (u8)word)
 				continue;

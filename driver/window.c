@@ -768,7 +768,10 @@ static unsigned int __adp_windows_reclaim(struct adp_windows *ws)
 	return found;
 }
 
-/* An idle window is not worth an address that does not suit, nor what it wastes. */
+/*
+ * An idle window is not worth an address that does not suit, nor what it wastes.
+ * Return: whether there was one, and its start is free; the host may refuse.
+ */
 static bool adp_start_evict(struct adp_windows *ws, u32 page)
 {
 	struct adp_window *w = adp_start_find(ws, page);
@@ -778,7 +781,7 @@ static bool adp_start_evict(struct adp_windows *ws, u32 page)
 		return false;
 	adp_list_add(ws, &gone, w);
 	__adp_windows_release(ws, &gone);
-	return true;
+	return !adp_start_find(ws, page);
 }
 
 /* The first of @n starts, from @page on, that only an idle window takes, or 0. */

@@ -41,6 +41,8 @@ static const struct {
 	  { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .shorten = 20 }, true },
 	{ "lazy, stuck mappings",
 	  { 64 << 20, 4096, 64, PLACE_RANDOM, 30000, .keep = 2000 }, true },
+	{ "lazy, many stuck mappings",
+	  { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .keep = 200 }, true },
 	{ "lazy, odd names",
 	  { 64 << 20, 4096, 64, PLACE_LOWEST, 8192, .shorten = 50, .odd_ids = true }, true },
 	{ "lazy, no memory", { 64 << 20, 4096, 64, PLACE_LOWEST, 8192 }, true, true, 50 },

@@ -40,11 +40,17 @@ network() {
 	done
 }
 
+# What apt knows of the archive was new when this Debian was made.
+download() {
+	apt-get -q -y --no-install-recommends --download-only install "$1" ||
+		{ apt-get -q update --error-on=any && apt-get -q -y --no-install-recommends --download-only install "$1"; }
+}
+
 install_package() {
 	before=$(sha256sum <"/boot/initrd.img-$release")
-	if ! network || ! apt-get -q update --error-on=any >/tmp/update 2>&1; then
+	if ! network || ! download "$1" >/tmp/download 2>&1; then
 		echo "# the archive is out of reach, so the packages that were brought along are taken:"
-		[ ! -e /tmp/update ] || tail -n 3 /tmp/update | sed 's/^/#   /'
+		[ ! -e /tmp/download ] || tail -n 3 /tmp/download | sed 's/^/#   /'
 		cp /var/cache/later/*.deb /var/cache/apt/archives/
 	fi
 	need "apt-get failed:" apt-get -q -y --no-install-recommends install "$1" >"$why"

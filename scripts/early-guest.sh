@@ -40,10 +40,13 @@ network() {
 	done
 }
 
+apt_install() {
+	apt-get -q -y --no-install-recommends install "$@"
+}
+
 # What apt knows of the archive was new when this Debian was made.
 download() {
-	apt-get -q -y --no-install-recommends --download-only install "$1" ||
-		{ apt-get -q update --error-on=any && apt-get -q -y --no-install-recommends --download-only install "$1"; }
+	apt_install --download-only "$1" || { apt-get -q update --error-on=any && apt_install --download-only "$1"; }
 }
 
 install_package() {
@@ -53,7 +56,7 @@ install_package() {
 		[ ! -e /tmp/download ] || tail -n 3 /tmp/download | sed 's/^/#   /'
 		cp /var/cache/later/*.deb /var/cache/apt/archives/
 	fi
-	need "apt-get failed:" apt-get -q -y --no-install-recommends install "$1" >"$why"
+	need "apt-get failed:" apt_install "$1" >"$why"
 	cp /tmp/said $here/apt.log
 	result "apt-get installs $1 on the managed drive"
 	[ "$(sha256sum <"/boot/initrd.img-$release")" != "$before" ] || echo "the initramfs was not made again" >"$why"

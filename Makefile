@@ -31,7 +31,8 @@ help:
 	@echo '                       on all of its kernels, not on one of them, and ten boots in a row of the Debian, not one'
 	@echo '  make matrix          build, boot and test with every kernel that can be had (KERNELS="glob ...": *-rt-*, 7.?-arm64)'
 	@echo '  make check-install   make the packages, install, upgrade and remove them, also in fresh Debians, in guests'
-	@echo '  make check-debug     the tests under kernels with KASAN, lockdep, KCSAN and more (TESTS="glob ...", ARCH=, HOSTS=10000)'
+	@echo '  make check-debug     the tests under kernels with KASAN, lockdep, KCSAN and more (TESTS="glob ...",'
+	@echo '                       ARCH=, KERNELS="glob ...": debug-kasan-drivers, debug-kcsan; HOSTS=10000)'
 	@echo '  make fuzz            fuzz the device and the module (MINUTES=60 of CPU time; KEEP=1 keeps what it found of use)'
 	@echo '  make soak            an hour of storage, network and USB at once, with refusals and drivers that come and go'
 	@echo '                       (MINUTES=60)'
@@ -70,7 +71,7 @@ check-install:
 	@scripts/check-install
 
 check-debug:
-	@set -f; scripts/check-debug $(ARCH:%=--arch %) $(HOSTS:%=--hosts %) $(TESTS)
+	@set -f; scripts/check-debug $(ARCH:%=--arch %) $(KERNELS:%=--kernel %) $(HOSTS:%=--hosts %) $(TESTS)
 
 fuzz:
 	@scripts/fuzz $(if $(filter-out 0,$(KEEP)),--keep) $(MINUTES)

@@ -202,7 +202,7 @@ while [ $again -lt "${ADP_TIMES:-25}" ]; do
 	wait $worker 2>/dev/null
 	[ "$(hooked)" -eq 0 ] || break
 	adp_load apple_dma_pci hook=ftrace || break
-	adp_until adp_driver_is "$EDU" adp_test || break
+	adp_until adp_edu_started || break
 	again=$((again + 1))
 done
 adp_is "the module goes and comes while its function works" $again -eq "${ADP_TIMES:-25}"

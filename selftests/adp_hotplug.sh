@@ -24,7 +24,7 @@ adp_companion() {
 }
 
 adp_works() {
-	adp_edu && adp_driver_is "$EDU" adp_test && adp_companion &&
+	adp_edu && adp_edu_started && adp_companion &&
 		[ "$(adp_about "$COMPANION" managed)" = "$EDU" ]
 }
 

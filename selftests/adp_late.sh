@@ -58,7 +58,7 @@ adp_log_mark
 ktap_test_result "our module comes with rebind=1" adp_load apple_dma_pci rebind=1
 adp_is "it says so" "$(adp_log | grep -c "$EDU: rebind=1: driver adp_test starts anew")" -eq 1
 adp_is "and nothing of a driver that is left alone" "$(adp_log | grep -c "was bound before")" -eq 0
-ktap_test_result "the driver starts anew" adp_until adp_driver_is "$EDU" adp_test
+ktap_test_result "the driver starts anew" adp_until adp_edu_started
 adp_is "and is served" "$(adp_about "$COMPANION" managed)" = "$EDU"
 adp_case "it works" map n=16
 adp_case "whatever it does" soak ops=200

@@ -269,6 +269,11 @@ adp_driver_is() {
 	[ "$(adp_driver "$1")" = "$2" ]
 }
 
+# Has the edu function its driver, and is that one's probe over? The link to it is there before.
+adp_edu_started() {
+	adp_driver_is "$EDU" adp_test && [ -e "$ADP_DEBUGFS/adp_test/$EDU/run" ]
+}
+
 # Writes $2 to the file $1 of sysfs, whatever becomes of it.
 adp_sysfs() {
 	echo "$2" 2>/dev/null >"$1"

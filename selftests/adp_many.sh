@@ -40,6 +40,6 @@ for companion in $(adp_companions); do
 done
 adp_sysfs /sys/bus/pci/drivers/apple_dma_pci/bind "$COMPANION"
 EDU=$(adp_about "$COMPANION" managed)
-ktap_test_result "$EDU has its driver again" adp_until adp_driver_is "$EDU" adp_test
+ktap_test_result "$EDU has its driver again" adp_until adp_edu_started
 adp_case "it works again" map n=2
 ktap_finished

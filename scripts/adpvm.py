@@ -244,7 +244,8 @@ done
 if [ -d /sys/module/@DRIVER@ ]; then
 	rmmod @DRIVER@ || trouble "cannot unload @DRIVER@"
 fi
-if [ -e $leaks ]; then
+# A kernel that is locked down keeps everybody out.
+if { true <$leaks; } 2>/dev/null; then
 	# What is younger is not looked at, and what changes between two looks is in use.
 	sleep 6
 	echo scan >$leaks

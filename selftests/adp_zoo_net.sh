@@ -61,12 +61,18 @@ adp_up() {
 	[ -z "$ADP_RUNTS" ] || arp -s 10.77.0.2 "$twin_address"
 }
 
+# What both ends have said.
+iperf_said() {
+	sed 's/^/# /' /tmp/zoo.said
+	tail -n 20 /tmp/zoo.server | sed 's/^/# the other end: /'
+}
+
 # iperf ARGUMENT...: $received grows by what has come. Of what it sends it waits for no more than TCP to
 # take it, and what is in the sockets at the end is dropped.
 iperf() {
-	iperf3 -J -c 10.77.0.2 -n "${mib}M" "$@" >/tmp/zoo.said 2>&1 || { sed 's/^/# /' /tmp/zoo.said; return 1; }
+	iperf3 -J -c 10.77.0.2 -n "${mib}M" "$@" >/tmp/zoo.said 2>&1 || { iperf_said; return 1; }
 	came=$(awk '/"sum_received"/ { sum = 1 } sum && /"bytes":/ { gsub(/[^0-9]/, ""); print; exit }' /tmp/zoo.said)
-	[ "${came:-0}" -gt 0 ] || { sed 's/^/# /' /tmp/zoo.said; return 1; }
+	[ "${came:-0}" -gt 0 ] || { iperf_said; return 1; }
 	received=$((received + came))
 }
 
@@ -138,6 +144,6 @@ there ip link set "$twin" up
 [ -z "$ADP_APART" ] || adp_interrupted_apart "$TWIN" || ktap_exit_fail_msg "the twin's interrupts cannot be kept apart"
 [ -z "$ADP_RUNTS" ] || there arp -s 10.77.0.1 "$(cat "/sys/class/net/$(adp_card "$MANAGED")/address")"
 there httpd -p 10.77.0.2:80 -h /tmp/there
-there iperf3 -s >/dev/null 2>&1 &
+there iperf3 -s --forceflush >/tmp/zoo.server 2>&1 &
 
 adp_zoo adp_work adp_bytes_moved

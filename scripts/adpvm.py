@@ -226,7 +226,7 @@ mount -t tmpfs tmpfs /tmp
 ln -sf /proc/mounts /etc/mtab
 ln -sf /proc/self/fd /dev/fd
 echo 7 >/proc/sys/kernel/printk
-echo 30 >/proc/sys/kernel/hung_task_timeout_secs 2>/dev/null
+echo @HUNG@ >/proc/sys/kernel/hung_task_timeout_secs 2>/dev/null
 stty -F /dev/@OUT@ raw -echo
 trouble() { echo "adp-vm: trouble: $*" >/dev/kmsg; }
 # A scan takes half a minute without hardware help, and the ones that count come at the end.
@@ -334,7 +334,8 @@ def make_initramfs(guest, path, kernel, release, base, ours, selftests):
         load.append(f"modprobe {DRIVER} {guest.params} || trouble 'cannot load {DRIVER}'")
     load += [f"modprobe {m} || trouble 'cannot load {m}'" for m in modules]
     init = INIT.replace("@LOAD@", "\n".join(load)).replace("@DRIVER@", DRIVER)
-    init = init.replace("@END@", guest.end)
+    patience = PATIENCE if guest.kernel.startswith(DEBUG) else 1
+    init = init.replace("@END@", guest.end).replace("@HUNG@", str(30 * patience))
     archive.data("init", init.replace("@OUT@", CONSOLE[guest.arch][1]).encode(), 0o755)
     archive.data("etc/script", (guest.script + "\n").encode())
     if guest.qmp:

@@ -144,6 +144,7 @@ there ip link set "$twin" up
 [ -z "$ADP_APART" ] || adp_interrupted_apart "$TWIN" || ktap_exit_fail_msg "the twin's interrupts cannot be kept apart"
 [ -z "$ADP_RUNTS" ] || there arp -s 10.77.0.1 "$(cat "/sys/class/net/$(adp_card "$MANAGED")/address")"
 there httpd -p 10.77.0.2:80 -h /tmp/there
-there iperf3 -s --forceflush >/tmp/zoo.server 2>&1 &
+# For two minutes without data it gives up, and counts from the test before.
+there iperf3 -s --forceflush --rcv-timeout 3600000 >/tmp/zoo.server 2>&1 &
 
 adp_zoo adp_work adp_bytes_moved

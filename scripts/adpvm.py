@@ -251,6 +251,8 @@ if { true <$leaks; } 2>/dev/null; then
 	echo scan >$leaks
 	echo scan >$leaks
 	[ -z "$(head -c 1 $leaks)" ] || head -n 60 $leaks | while read -r line; do trouble "leaked: $line"; done
+elif [ -e $leaks ] && ! dmesg | grep -q "Lockdown: .*debugfs access is restricted"; then
+	trouble "kmemleak cannot be read"
 fi
 @END@ -f
 """

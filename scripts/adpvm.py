@@ -865,13 +865,22 @@ def complaints(guest, result, counters=True, qemu_status=0, allow=()):
     elif result.status is None and not qemu_status:
         found.append("the guest ended before its script")
     found += [f"the guest said: {line}" for line in result.trouble
-              if not any(a.search(line) for a in allowed)][:8]
+              if not any(a.search(told(result.console, line)) for a in allowed)][:8]
     if not qemu_status and not result.timed_out:
         if counters:
             found += compare(result.device, result.driver)
         if guest.stray_exit and any(c["stray-accesses"] for c in result.device.values()):
             found.append("stray accesses were counted")
     return found
+
+
+def told(console, line):
+    """A line of trouble; a call trace with what the kernel says before and the first functions, in one line."""
+    if not re.search(r"[Cc]all [Tt]race:", line):
+        return line
+    lines = [text.strip() for text in console.splitlines()]
+    at = lines.index(line) if line in lines else None
+    return line if at is None else " ".join(lines[max(at - 4, 0):at + 16])
 
 
 def after(console, line, count=60):

@@ -3,7 +3,7 @@
 #
 # Coherent memory of 4 KiB to 4 MiB has the alignment that the DMA API promises,
 # whatever addresses the platform gives. ADP_FIT: so many of 4 MiB fit the budget. ADP_APART:
-# with the memory of the machine in pieces, too.
+# so many times with the memory of the machine in pieces, too.
 
 # shellcheck source=adp_lib.sh
 . "$(dirname "$0")/adp_lib.sh"
@@ -18,7 +18,7 @@ adp_case "many small ones, several rounds" alloc min=4096 max=0x4000 n=48 rounds
 adp_case "less than a page" alloc min=64 max=2048 n=24
 adp_case "without sleeping" alloc min=4096 max=0x20000 n=12 ctx=softirq
 if [ -n "${ADP_APART:-}" ]; then
-	for seed in $(seq 4); do
+	for seed in $(seq "$ADP_APART"); do
 		adp_case "in pieces, $seed" alloc min=0x10000 max=0x400000 n=32 rounds=3 odd=1 apart=1 seed="$seed"
 	done
 fi

@@ -227,12 +227,13 @@ static void adp_apart_end(struct adp_apart *apart)
 
 /*
  * See to it that no two free blocks of 4 MiB are next to each other: take them all, and
- * give each second one back.
+ * give each second one back. Return: how many are free.
  */
-static void adp_apart_begin(struct adp_apart *apart)
+static unsigned int adp_apart_begin(struct adp_apart *apart)
 {
 	gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
 	struct adp_apart back = {};
+	unsigned int nr = 0;
 	void *block, **link;
 
 	while ((block = (void *)__get_free_pages(gfp, ADP_APART_ORDER))) {
@@ -247,14 +248,17 @@ static void adp_apart_begin(struct adp_apart *apart)
 		*link = *(void **)block;
 		*(void **)block = back.first;
 		back.first = block;
+		nr++;
 	}
 	adp_apart_end(&back);
+	return nr;
 }
 
 /*
  * rounds= times n= buffers of kind=, min= to max= bytes: every one begins where
  * its size says, is zero, and works both ways; all live at once, freed in random
- * order. apart=1: while there is no memory in one piece of more than 4 MiB.
+ * order. apart=1: while there is no memory in one piece of more than 4 MiB; and
+ * blocks= pieces of that are free, as it begins.
  */
 static void adp_case_alloc(struct adp_run *run)
 {
@@ -277,7 +281,7 @@ static void adp_case_alloc(struct adp_run *run)
 	}
 
 	if (adp_arg(run, "apart", 0))
-		adp_apart_begin(&apart);
+		adp_fact(run, "blocks", adp_apart_begin(&apart));
 	while (rounds-- && !run->failures) {
 		for (i = 0, left = 0; i < n; i++) {
 			struct adp_buf *buf = &bufs[i];

@@ -229,14 +229,16 @@ adp_port() {
 	adp_zoo_below /sys/class/virtio-ports "$1" | head -n 1
 }
 
+# It is there for a moment before it can be opened.
 adp_has_port() {
-	[ -c "/dev/$(adp_port "$1")" ]
+	adp_port=/dev/$(adp_port "$1")
+	[ -c "$adp_port" ] && (: <"$adp_port") 2>/dev/null
 }
 
 # adp_through FROM TO
 adp_through() {
 	head -c 1048576 "/dev/$2" >/tmp/through &
-	cat /tmp/random >"/dev/$1"
+	cat /tmp/random >"/dev/$1" || kill $!
 	wait $!
 	cmp /tmp/random /tmp/through
 }

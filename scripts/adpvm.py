@@ -875,8 +875,8 @@ def complaints(guest, result, counters=True, qemu_status=0, allow=()):
 
 
 def told(console, line):
-    """A line of trouble; a call trace with what the kernel says before and the first functions, in one line."""
-    if not re.search(r"[Cc]all [Tt]race:", line):
+    """A line of trouble; a call trace or locks that are held with what the kernel says before and after, in one line."""
+    if not re.search(r"[Cc]all [Tt]race:|lock held when", line):
         return line
     lines = [text.strip() for text in console.splitlines()]
     at = lines.index(line) if line in lines else None

@@ -253,8 +253,9 @@ static bool adp_ram_holds(const struct adp_ram *ram, u64 start, u64 end)
 
 /*
  * Does the device read at @dma what is in @page, which belongs to somebody
- * else? The owner may change it meanwhile: what the device read must be what
- * the CPU sees before or after, for some try.
+ * else, or to nobody, which KASAN must not mind? The owner may change it
+ * meanwhile: what the device read must be what the CPU sees before or after,
+ * for some try.
  */
 static void adp_ram_reads(struct adp_run *run, struct page *page,
 			  dma_addr_t dma)
@@ -267,9 +268,9 @@ static void adp_ram_reads(struct adp_run *run, struct page *page,
 		unsigned int off = try * 8 % PAGE_SIZE;
 		const u64 *p = page_address(page) + off;
 
-		cpu = READ_ONCE(*p);
+		cpu = READ_ONCE_NOCHECK(*p);
 		ret = adp_dev_read(run->adp, dma + off, &seen, sizeof(seen));
-		if (ret || (seen != cpu && seen != READ_ONCE(*p)))
+		if (ret || (seen != cpu && seen != READ_ONCE_NOCHECK(*p)))
 			continue;
 		break;
 	}

@@ -9,6 +9,7 @@
 #include <linux/mm.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "adp_test.h"
 
@@ -253,29 +254,38 @@ static bool adp_ram_holds(const struct adp_ram *ram, u64 start, u64 end)
 
 /*
  * Does the device read at @dma what is in @page, which belongs to somebody
- * else, or to nobody, which KASAN must not mind? The owner may change it
- * meanwhile: what the device read must be what the CPU sees before or after,
- * for some try.
+ * else, or to nobody: then KASAN minds who reads it where it is, and
+ * DEBUG_PAGEALLOC has unmapped it there, so it is mapped once more. The owner
+ * may change it meanwhile: what the device read must be what the CPU sees
+ * before or after, for some try.
  */
 static void adp_ram_reads(struct adp_run *run, struct page *page,
 			  dma_addr_t dma)
 {
+	void *memory = vmap(&page, 1, VM_MAP, PAGE_KERNEL);
+	u64 cpu = 0, seen = 0;
 	unsigned int try;
-	u64 cpu, seen;
 	int ret;
+
+	if (!memory) {
+		adp_expect(run, false, "0x%llx cannot be read: out of memory",
+			   (u64)page_to_phys(page));
+		return;
+	}
 
 	for (try = 0; try < 100; try++) {
 		unsigned int off = try * 8 % PAGE_SIZE;
-		const u64 *p = page_address(page) + off;
+		const u64 *p = memory + off;
 
-		cpu = READ_ONCE_NOCHECK(*p);
+		cpu = READ_ONCE(*p);
 		ret = adp_dev_read(run->adp, dma + off, &seen, sizeof(seen));
-		if (ret || (seen != cpu && seen != READ_ONCE_NOCHECK(*p)))
+		if (ret || (seen != cpu && seen != READ_ONCE(*p)))
 			continue;
 		break;
 	}
 	adp_expect(run, try < 100, "0x%llx: the device reads 0x%llx, not 0x%llx",
 		   (u64)page_to_phys(page), seen, cpu);
+	vunmap(memory);
 }
 
 /* Maps the page at @phys for reading and compares, if it can be mapped. */
